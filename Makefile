@@ -1,0 +1,73 @@
+# The commands of this book: `make help` lists them.
+
+PYTHON    ?= python3
+VENV      ?= .venv
+NOTEBOOKS ?= $(sort $(shell find chapters -name '*.ipynb' -not -path '*/.ipynb_checkpoints/*'))
+
+RUN   := $(VENV)/bin/python -m
+READY := $(VENV)/.ready
+
+# Stored outputs and re-runs must come from the same surroundings: this tree's library, one
+# thread for sums (their order changes the last bits), fixed hashing, width and time zone.
+export PYTHONPATH := $(CURDIR)/lib
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+export PYTHONHASHSEED := 0
+export COLUMNS := 80
+export TZ := UTC
+export LC_ALL := C.UTF-8
+export JUPYTER_PREFER_ENV_PATH := 1
+export NOTEBOOKS
+unexport MPLBACKEND
+
+.PHONY: help book test test-library test-notebooks test-sabotage test-site lab notebooks clean
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
+
+book: $(READY) ## Build the website from the stored outputs
+	$(VENV)/bin/jupyter-book build --keep-going --quiet .
+	@echo "The book is built. Open $(CURDIR)/_build/html/index.html"
+
+test: test-library test-notebooks test-sabotage test-site ## Run every check
+	@echo "All checks passed."
+
+test-library: $(READY) ## Test the library and the examples in its docstrings
+	$(RUN) pytest tests/library --doctest-modules lib
+
+# nbval does not look at a cell without a number, so the stored files are checked first.
+test-notebooks: $(READY) ## Execute the notebooks and compare with the stored outputs
+	$(RUN) pytest tests/notebooks/test_stored.py
+	$(RUN) pytest --nbval --nbval-current-env --nbval-cell-timeout=120 \
+	    --nbval-sanitize-with tests/notebooks/sanitize.cfg \
+	    $(if $(word 2,$(NOTEBOOKS)),-n 2 --dist loadfile) $(NOTEBOOKS) \
+	|| { echo "In the differences above, + is what the notebook stores and - is what it printed now."; \
+	     echo "If the new output is right, store it and read the change:"; \
+	     echo "    make notebooks NOTEBOOKS=<the notebook> && git diff"; exit 1; }
+
+test-sabotage: $(READY) ## Check that the checks fail when they should
+	$(RUN) pytest tests/notebooks --ignore tests/notebooks/test_stored.py
+
+test-site: $(READY) ## Build the website from nothing, warnings as errors, and check its pages
+	rm -rf _build
+	$(VENV)/bin/jupyter-book build -W -n --keep-going --quiet .
+	$(RUN) pytest tests/site
+
+lab: $(READY) ## Open the chapters in JupyterLab
+	$(RUN) jupyterlab chapters
+
+notebooks: $(READY) ## Execute the notebooks and store their outputs (NOTEBOOKS=... for some)
+	$(VENV)/bin/python tests/notebooks/store.py $(NOTEBOOKS)
+
+clean: ## Delete what was built, the environment excepted
+	rm -rf _build .pytest_cache .hypothesis
+	find chapters lib tests book -name __pycache__ -prune -exec rm -rf {} +
+
+# The stamp is written last, so an interrupted installation starts again from nothing.
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("This book needs Python 3.11 or newer; $(PYTHON) is %d.%d. Name another one: make PYTHON=/path/to/python3" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	test -e $@ || rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) pip install --disable-pip-version-check -r requirements.txt -e .
+	touch $@

@@ -1,0 +1,141 @@
+"""The refusals: every error text of the library, in one place.
+
+Each function returns its argument, cleaned, or raises ``ValueError`` (``TypeError`` for a
+value of the wrong kind) with a sentence that names what was received.
+"""
+
+from numbers import Integral, Real
+
+import numpy as np
+
+
+def number(name, value, *, low=None, above=None, high=None, below=None):
+    """Return `value` as a finite ``float``, ``low <= value <= high`` and ``above < value < below``.
+
+    >>> number("factor", 0.9, above=0)
+    0.9
+    >>> number("factor", -1, above=0)
+    Traceback (most recent call last):
+        ...
+    ValueError: factor must be above 0, received -1
+    """
+    if not isinstance(value, Real) or isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be a number, received {value!r}")
+    if not np.isfinite(value):
+        raise ValueError(f"{name} must be finite, received {value}")
+    if low is not None and value < low:
+        raise ValueError(f"{name} must be at least {low}, received {value}")
+    if above is not None and value <= above:
+        raise ValueError(f"{name} must be above {above}, received {value}")
+    if high is not None and value > high:
+        raise ValueError(f"{name} must be at most {high}, received {value}")
+    if below is not None and value >= below:
+        raise ValueError(f"{name} must be below {below}, received {value}")
+    return float(value)
+
+
+def integer(name, value, *, low=None):
+    """Return `value` as an ``int`` of at least `low`.
+
+    >>> integer("every", 100, low=1)
+    100
+    >>> integer("every", 2.5, low=1)
+    Traceback (most recent call last):
+        ...
+    TypeError: every must be a whole number, received 2.5
+    """
+    if not isinstance(value, Integral) or isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be a whole number, received {value!r}")
+    if low is not None and value < low:
+        raise ValueError(f"{name} must be at least {low}, received {value}")
+    return int(value)
+
+
+def one_of(name, value, choices):
+    """Return `value` if it is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, received {value!r}")
+    return value
+
+
+def boundaries(values):
+    """Return `values` as a tuple of whole numbers that start above 0 and increase.
+
+    >>> boundaries([100, 50])
+    Traceback (most recent call last):
+        ...
+    ValueError: boundaries must increase, received 50 after 100
+    """
+    values = tuple(integer("a boundary", value, low=1) for value in values)
+    for before, after in zip(values, values[1:]):
+        if after <= before:
+            raise ValueError(f"boundaries must increase, received {after} after {before}")
+    return values
+
+
+def floating(name, values):
+    """Return `values` as a non-empty floating-point array; whole numbers become float64."""
+    array = np.asarray(values)
+    if array.dtype.kind in "iub":
+        array = array.astype(np.float64)
+    if array.dtype.kind != "f":
+        raise TypeError(f"{name} must be real numbers, received dtype {array.dtype}")
+    if array.size == 0:
+        raise ValueError(f"{name} must not be empty, received shape {array.shape}")
+    return array
+
+
+def first_index(mask):
+    """Return the index of the first true entry, as a tuple of ``int``."""
+    return tuple(int(i) for i in np.argwhere(mask)[0])
+
+
+def finite(name, array):
+    """Return `array` if no entry is NaN or infinite; otherwise name the first that is."""
+    bad = ~np.isfinite(array)
+    if bad.any():
+        index = first_index(bad)
+        raise ValueError(f"{name} must be finite, received {array[index]} at index {index}")
+    return array
+
+
+def same_shape(predictions, targets):
+    """Refuse unequal shapes, because broadcasting them would silently compare all pairs."""
+    if predictions.shape != targets.shape:
+        raise ValueError(
+            f"predictions have shape {predictions.shape}, targets {targets.shape}; losses do not broadcast"
+        )
+
+
+def labels(values, shape, classes, ignore_index=None):
+    """Return `values` as whole numbers of the given `shape`, each in ``0 .. classes - 1``."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"labels must be whole numbers, received dtype {array.dtype}")
+    if array.shape != shape:
+        raise ValueError(
+            f"labels have shape {array.shape}, the logits ask for {shape}; losses do not broadcast"
+        )
+    bad = (array < 0) | (array >= classes)
+    if ignore_index is not None:
+        bad &= array != ignore_index
+    if bad.any():
+        index = first_index(bad)
+        raise ValueError(f"labels must be 0 to {classes - 1}, received {array[index]} at index {index}")
+    return array
+
+
+def weights(values, shape, dtype):
+    """Return `values` as non-negative weights of the given `shape` that do not sum to zero."""
+    array = floating("weights", values)
+    if array.shape != shape:
+        raise ValueError(
+            f"weights have shape {array.shape}, the losses {shape}; losses do not broadcast"
+        )
+    finite("weights", array)
+    if (array < 0).any():
+        index = first_index(array < 0)
+        raise ValueError(f"weights must not be negative, received {array[index]} at index {index}")
+    if not array.any():
+        raise ValueError("weights must not all be zero: a weighted mean would divide by zero")
+    return array.astype(dtype, copy=False)

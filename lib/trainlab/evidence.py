@@ -1,0 +1,163 @@
+"""Evidence: paired comparisons over seeds, intervals, and verdicts in words.
+
+Two ways of training are compared on the same seeds: the same initial parameters, the same
+batches. The difference of each pair is free of what the two runs share, so its interval is
+narrower than that of two separate means.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainlab import checks
+
+
+def student_t_quantile(probability, degrees):
+    r"""Return the quantile of Student's t distribution.
+
+    With :math:`t = \sqrt{\nu} \tan\theta` the density becomes :math:`\cos^{\nu-1}\theta`, which is
+    summed on a fine grid. Student (1908), *The probable error of a mean*.
+
+    Parameters
+    ----------
+    probability : float, 0.5 <= probability < 1
+    degrees : int, at least 1
+        Degrees of freedom :math:`\nu`.
+
+    Examples
+    --------
+    >>> round(student_t_quantile(0.975, 31), 4)
+    2.0395
+    """
+    checks.number("probability", probability, low=0.5, below=1)
+    checks.integer("degrees", degrees, low=1)
+    theta = np.linspace(0, np.pi / 2, 100_001)
+    density = np.cos(theta) ** (degrees - 1)
+    area = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2)])
+    angle = np.interp(2 * probability - 1, area / area[-1], theta)
+    return float(np.sqrt(degrees) * np.tan(angle))
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over seeds with its confidence interval.
+
+    Attributes
+    ----------
+    mean, low, high : float
+        In the unit of the values.
+    n : int
+        Number of seeds.
+    confidence : float
+    """
+
+    mean: float
+    low: float
+    high: float
+    n: int
+    confidence: float = 0.95
+
+    def __str__(self):
+        return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+    def verdict(self, margin=0.0):
+        """Say in words where the interval lies.
+
+        Parameters
+        ----------
+        margin : float, at least 0
+            The smallest difference that would matter to you, in the unit of the values.
+
+        Returns
+        -------
+        str
+            "higher" or "lower" if the whole interval lies beyond the margin; "no difference larger
+            than the margin" if all of it lies within; "undecided" otherwise.
+
+        Examples
+        --------
+        >>> Interval(0.5, 0.4, 0.6, n=32).verdict()
+        'higher'
+        >>> Interval(0.5, -0.1, 1.1, n=32).verdict()
+        'undecided'
+        >>> Interval(0.01, -0.02, 0.04, n=32).verdict(margin=0.05)
+        'no difference larger than 0.05'
+        """
+        margin = checks.number("margin", margin, low=0)
+        if self.low > margin:
+            return "higher"
+        if self.high < -margin:
+            return "lower"
+        if -margin <= self.low and self.high <= margin and margin > 0:
+            return f"no difference larger than {margin:g}"
+        return "undecided"
+
+
+def interval(values, confidence=0.95):
+    r"""Return the mean of `values` with its t interval.
+
+    .. math:: \bar d \pm t_{n-1}\, s / \sqrt n
+
+    with the sample standard deviation :math:`s`. Student (1908).
+
+    Parameters
+    ----------
+    values : array, shape (n,), n >= 2
+        One number a seed.
+    confidence : float, 0 < confidence < 1
+
+    Returns
+    -------
+    Interval
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two values, or one is not finite: a run that diverged has no
+        place in a mean, and leaving it out is for you to decide and to say.
+
+    Examples
+    --------
+    >>> print(interval([1.0, 2.0, 3.0, 4.0]))
+    2.5 [0.446, 4.55]
+    """
+    values = checks.finite("values", checks.floating("values", values))
+    if values.ndim != 1 or len(values) < 2:
+        raise ValueError(f"values must be at least two numbers in a row, received shape {values.shape}")
+    checks.number("confidence", confidence, above=0, below=1)
+    n, mean = len(values), float(values.mean())
+    half = student_t_quantile((1 + confidence) / 2, n - 1) * float(values.std(ddof=1)) / np.sqrt(n)
+    return Interval(mean, float(mean - half), float(mean + half), n, confidence)
+
+
+def paired(first, second, confidence=0.95):
+    """Return the interval of ``first - second``, seed by seed.
+
+    Parameters
+    ----------
+    first, second : arrays, shape (n,)
+        The same seeds in the same order.
+    confidence : float
+
+    Returns
+    -------
+    Interval
+        Of the differences. With losses, "lower" means that `first` is the better one.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or as :func:`interval` does.
+
+    Examples
+    --------
+    >>> decayed, constant = [0.8, 1.9, 2.7, 3.9], [1.0, 2.0, 3.0, 4.0]
+    >>> print(paired(decayed, constant))
+    -0.175 [-0.327, -0.0227]
+    >>> paired(decayed, constant).verdict()
+    'lower'
+    """
+    first, second = checks.floating("first", first), checks.floating("second", second)
+    if first.shape != second.shape:
+        raise ValueError(f"pairs need equal shapes, received {first.shape} and {second.shape}")
+    return interval(checks.finite("first", first) - checks.finite("second", second), confidence)

@@ -1,0 +1,159 @@
+"""Models as pure functions of a dictionary of parameters.
+
+A model knows shapes, not numbers. ``init`` makes the parameters, ``forward`` maps inputs to
+outputs and keeps what ``backward`` needs, ``backward`` turns the gradient of the loss with
+respect to the outputs into gradients for every parameter.
+
+Replicas are an axis: every parameter may carry a leading axis of R independent runs. Then
+inputs of shape (n, d), seen by all, or (R, n, d), one batch each, give outputs of shape
+(R, n, k). Nothing in the code says so: ``@`` and ``+`` broadcast over leading axes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainlab import checks
+
+
+def _transpose(x):
+    return np.swapaxes(x, -1, -2)
+
+
+@dataclass(frozen=True)
+class Linear:
+    r"""A linear model, :math:`\hat y = x W + b`.
+
+    Parameters
+    ----------
+    inputs, outputs : int, at least 1
+    dtype : floating-point type of the parameters
+
+    Examples
+    --------
+    >>> model = Linear(1, 1, dtype=np.float64)
+    >>> params = {"W": np.array([[2.0]]), "b": np.array([1.0])}
+    >>> outputs, cache = model.forward(params, np.array([[3.0], [4.0]]))
+    >>> outputs.tolist()
+    [[7.0], [9.0]]
+    >>> gradients = model.backward(params, cache, np.array([[1.0], [1.0]]))
+    >>> gradients["W"].tolist(), gradients["b"].tolist()
+    ([[7.0]], [2.0])
+    """
+
+    inputs: int
+    outputs: int
+    dtype: type = np.float32
+
+    def __post_init__(self):
+        checks.integer("inputs", self.inputs, low=1)
+        checks.integer("outputs", self.outputs, low=1)
+
+    def init(self, rng):
+        """Return fresh parameters, drawn from a NumPy ``Generator``.
+
+        W has shape (inputs, outputs), entries from a normal distribution of variance
+        1 / inputs (LeCun et al. 1998, *Efficient BackProp*); b has shape (outputs,) and is zero.
+        """
+        scale = np.sqrt(1 / self.inputs)
+        W = rng.normal(0, scale, (self.inputs, self.outputs))
+        return {"W": W.astype(self.dtype), "b": np.zeros(self.outputs, self.dtype)}
+
+    def forward(self, params, x):
+        """Return outputs of shape (..., n, outputs) and the cache for ``backward``."""
+        return x @ params["W"] + params["b"][..., None, :], x
+
+    def backward(self, params, cache, gradient):
+        """Return the parameters' gradients, given the outputs' `gradient`, (..., n, outputs)."""
+        return {"W": _transpose(cache) @ gradient, "b": gradient.sum(axis=-2)}
+
+
+ACTIVATIONS = {
+    # name: (value from the input, derivative from the value, variance of the initial weights times inputs)
+    "relu": (lambda x: np.maximum(x, 0), lambda h: h > 0, 2.0),
+    "tanh": (np.tanh, lambda h: 1 - h**2, 1.0),
+}
+
+
+@dataclass(frozen=True)
+class MLP:
+    r"""A multilayer perceptron: linear layers with an activation between them.
+
+    .. math:: h_0 = x, \qquad h_l = \phi(h_{l-1} W_l + b_l), \qquad \hat y = h_{L-1} W_L + b_L
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Width of each layer, inputs first, outputs last: ``(64, 32, 10)`` has one hidden layer.
+    activation : "relu" or "tanh"
+        :math:`\phi`. At 0 the derivative of the ReLU is taken to be 0.
+    dtype : floating-point type of the parameters
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two sizes, a size is below 1, or the activation is unknown.
+
+    Examples
+    --------
+    >>> model = MLP((64, 32, 10))
+    >>> params = model.init(np.random.default_rng(0))
+    >>> {name: value.shape for name, value in params.items()}
+    {'W1': (64, 32), 'b1': (32,), 'W2': (32, 10), 'b2': (10,)}
+    >>> outputs, cache = model.forward(params, np.zeros((5, 64), np.float32))
+    >>> outputs.shape
+    (5, 10)
+    """
+
+    sizes: tuple
+    activation: str = "relu"
+    dtype: type = np.float32
+
+    def __post_init__(self):
+        sizes = tuple(checks.integer("a layer's size", size, low=1) for size in self.sizes)
+        if len(sizes) < 2:
+            raise ValueError(f"sizes must name inputs and outputs at least, received {sizes}")
+        checks.one_of("activation", self.activation, tuple(ACTIVATIONS))
+        object.__setattr__(self, "sizes", sizes)
+
+    @property
+    def depth(self):
+        """The number of linear layers."""
+        return len(self.sizes) - 1
+
+    def init(self, rng):
+        """Return fresh parameters, drawn from a NumPy ``Generator``.
+
+        Weights are normal with variance 2 / inputs for the ReLU (He et al. 2015, *Delving deep
+        into rectifiers*) and 1 / inputs for tanh (LeCun et al. 1998); the last layer, which no
+        activation follows, has 1 / inputs. Biases are zero.
+        """
+        gain = ACTIVATIONS[self.activation][2]
+        params = {}
+        for layer, (inputs, outputs) in enumerate(zip(self.sizes, self.sizes[1:]), start=1):
+            variance = (gain if layer < self.depth else 1.0) / inputs
+            params[f"W{layer}"] = rng.normal(0, np.sqrt(variance), (inputs, outputs)).astype(self.dtype)
+            params[f"b{layer}"] = np.zeros(outputs, self.dtype)
+        return params
+
+    def forward(self, params, x):
+        """Return outputs of shape (..., n, outputs) and the cache: the input of every layer."""
+        value = ACTIVATIONS[self.activation][0]
+        layer_inputs = [x]
+        for layer in range(1, self.depth + 1):
+            z = layer_inputs[-1] @ params[f"W{layer}"] + params[f"b{layer}"][..., None, :]
+            if layer == self.depth:
+                return z, layer_inputs
+            layer_inputs.append(value(z))
+
+    def backward(self, params, cache, gradient):
+        """Return the parameters' gradients, given the outputs' `gradient`, (..., n, outputs)."""
+        derivative = ACTIVATIONS[self.activation][1]
+        gradients = {}
+        for layer in range(self.depth, 0, -1):
+            h = cache[layer - 1]
+            gradients[f"W{layer}"] = _transpose(h) @ gradient
+            gradients[f"b{layer}"] = gradient.sum(axis=-2)
+            if layer > 1:
+                gradient = (gradient @ _transpose(params[f"W{layer}"])) * derivative(h)
+        return gradients

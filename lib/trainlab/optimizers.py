@@ -1,0 +1,133 @@
+"""Optimizers: how a gradient becomes a change of the parameters.
+
+An optimizer holds options, no state. ``init`` makes the state for given parameters and
+``update`` changes parameters and state in place. The rate is an argument, so that the
+schedule stays the only place where rates come from.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainlab import checks
+
+
+def _like(rate, parameter):
+    """Return `rate` shaped to multiply `parameter`: one rate, or one for each replica."""
+    # In the parameter's type in both cases: a float64 rate would round otherwise in float32.
+    rate = np.asarray(rate, parameter.dtype)
+    return rate if rate.ndim == 0 else rate.reshape(rate.shape + (1,) * (parameter.ndim - 1))
+
+
+@dataclass(frozen=True)
+class SGD:
+    r"""Stochastic gradient descent, with momentum if wanted.
+
+    .. math:: g \leftarrow \nabla L + \lambda \theta, \qquad
+              v \leftarrow \mu v + g, \qquad
+              \theta \leftarrow \theta - \eta v
+
+    with :math:`\mu` = `momentum` and :math:`\lambda` = `weight_decay`; Nesterov's form
+    steps along :math:`g + \mu v` instead of :math:`v`. Polyak (1964), *Some methods of speeding
+    up the convergence of iteration methods*; Sutskever et al. (2013), *On the importance of
+    initialization and momentum in deep learning*.
+
+    Parameters
+    ----------
+    momentum : float, 0 <= momentum < 1
+    nesterov : bool
+        Needs a momentum above 0.
+    weight_decay : float, at least 0
+        Adds this multiple of every parameter, biases too, to its gradient.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of its range, or `nesterov` is asked for without momentum.
+
+    Examples
+    --------
+    >>> optimizer = SGD(momentum=0.5)
+    >>> params = {"w": np.array([1.0])}
+    >>> state = optimizer.init(params)
+    >>> for _ in range(2):
+    ...     optimizer.update(params, {"w": np.array([1.0])}, state, rate=0.1)
+    >>> params["w"].tolist()
+    [0.75]
+    """
+
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+
+    def __post_init__(self):
+        checks.number("momentum", self.momentum, low=0, below=1)
+        checks.number("weight_decay", self.weight_decay, low=0)
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0, received momentum=0")
+
+    def init(self, params):
+        """Return the state: a velocity of zeros for each parameter, or nothing without momentum."""
+        if self.momentum == 0:
+            return {}
+        return {name: np.zeros_like(value) for name, value in params.items()}
+
+    def update(self, params, gradients, state, rate):
+        """Make one update in place.
+
+        Parameters
+        ----------
+        params, gradients, state : dict of arrays
+        rate : float, or array of shape (R,)
+            With an array, the parameters' leading axis is that of the R replicas.
+        """
+        for name, parameter in params.items():
+            step = gradients[name]
+            if self.weight_decay > 0:
+                step = step + self.weight_decay * parameter
+            if self.momentum > 0:
+                velocity = state[name]
+                velocity *= self.momentum
+                velocity += step
+                step = step + self.momentum * velocity if self.nesterov else velocity
+            parameter -= _like(rate, parameter) * step
+
+
+def clip_by_global_norm(gradients, max_norm, *, replicas=False):
+    r"""Scale all gradients by one factor, so that their joint norm is at most `max_norm`.
+
+    .. math:: g \leftarrow g \cdot \min\!\big(1, \text{max\_norm} / \lVert g \rVert\big), \qquad
+              \lVert g \rVert^2 = \textstyle\sum_{\text{all entries}} g_j^2
+
+    Pascanu, Mikolov and Bengio (2013), *On the difficulty of training recurrent neural networks*.
+
+    Parameters
+    ----------
+    gradients : dict of arrays
+    max_norm : float, above 0
+    replicas : bool
+        Take the norm for each entry of the leading axis by itself.
+
+    Returns
+    -------
+    clipped : dict of arrays
+    norm : float, or array of shape (R,)
+        The norm before clipping.
+
+    Raises
+    ------
+    ValueError
+        If `max_norm` is not above 0.
+
+    Examples
+    --------
+    >>> clipped, norm = clip_by_global_norm({"w": np.array([3.0, 4.0])}, max_norm=1.0)
+    >>> float(norm), clipped["w"].tolist()
+    (5.0, [0.6000000000000001, 0.8])
+    """
+    checks.number("max_norm", max_norm, above=0)
+    keep = 1 if replicas else 0
+    squares = sum((g.astype(np.float64) ** 2).sum(axis=tuple(range(keep, g.ndim))) for g in gradients.values())
+    norm = np.sqrt(squares)
+    factor = max_norm / np.maximum(norm, max_norm)
+    return {name: g * _like(factor, g) for name, g in gradients.items()}, norm

@@ -1,0 +1,150 @@
+"""Evidence: quantiles against SciPy, intervals by hand and by simulation, every verdict."""
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainlab.evidence import Interval, interval, paired, student_t_quantile
+
+
+@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 5, 7, 9, 15, 19, 31, 63, 100, 1000])
+@pytest.mark.parametrize("probability", [0.5, 0.501, 0.6, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999])
+def test_the_quantile_is_scipys(degrees, probability):
+    assert student_t_quantile(probability, degrees) == pytest.approx(scipy.stats.t.ppf(probability, degrees), rel=1e-6, abs=1e-12)
+
+
+def test_the_quantile_has_the_closed_forms_of_one_and_two_degrees():
+    for p in (0.6, 0.9, 0.975, 0.995):
+        assert student_t_quantile(p, 1) == pytest.approx(np.tan(np.pi * (p - 0.5)), rel=1e-9)
+        a = 4 * p * (1 - p)
+        assert student_t_quantile(p, 2) == pytest.approx(2 * (p - 0.5) * np.sqrt(2 / a), rel=1e-7)
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.99])
+@pytest.mark.parametrize("n", [2, 3, 20, 32])
+def test_the_interval_is_scipys(confidence, n):
+    values = np.random.default_rng(n).normal(5, 2, n)
+    ours = interval(values, confidence)
+    low, high = scipy.stats.t.interval(confidence, n - 1, loc=values.mean(), scale=scipy.stats.sem(values))
+    assert (ours.low, ours.high) == (pytest.approx(low, rel=1e-6), pytest.approx(high, rel=1e-6))
+    assert ours.mean == pytest.approx(values.mean(), rel=1e-15)
+    assert (ours.n, ours.confidence) == (n, confidence)
+
+
+def test_the_interval_by_hand():
+    # 1, 2, 3: mean 2, deviation 1, t(0.975, 2 degrees) = 4.302652729911275, half width 4.3027 / sqrt(3).
+    result = interval([1, 2, 3])
+    assert result.mean == 2
+    half = 4.302652729911275 / np.sqrt(3)
+    assert (result.low, result.high) == (pytest.approx(2 - half, rel=1e-6), pytest.approx(2 + half, rel=1e-6))
+    assert str(result) == "2 [-0.484, 4.48]"
+    assert all(type(value) is float for value in (result.mean, result.low, result.high))
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says():
+    rng, runs = np.random.default_rng(0), 4000
+    intervals = [interval(rng.normal(1, 3, 20), 0.9) for _ in range(runs)]
+    covered = sum(result.low <= 1 <= result.high for result in intervals)
+    low, high = scipy.stats.binom.interval(0.9999, runs, 0.9)
+    assert low <= covered <= high
+
+
+def test_a_pairs_interval_is_that_of_the_differences():
+    rng = np.random.default_rng(1)
+    first, second = rng.normal(size=20), rng.normal(size=20)
+    assert paired(first, second, 0.9) == interval(first - second, 0.9)
+    assert paired(first, second).mean == pytest.approx(first.mean() - second.mean())
+    assert scipy.stats.ttest_rel(first, second).confidence_interval(0.95).low == pytest.approx(paired(first, second).low, rel=1e-6)
+
+
+def test_pairing_narrows_the_interval_by_what_the_pairs_share():
+    rng = np.random.default_rng(2)
+    shared = rng.normal(0, 3, 30)
+    first, second = shared + rng.normal(0, 0.1, 30), shared + 0.2 + rng.normal(0, 0.1, 30)
+    pairs = paired(first, second)
+    alone = scipy.stats.ttest_ind(first, second).confidence_interval(0.95)
+    assert 10 * (pairs.high - pairs.low) < alone.high - alone.low
+    assert pairs.verdict() == "lower"
+    # With the pairs torn apart the same numbers decide nothing.
+    assert paired(first, rng.permutation(second)).verdict() == "undecided"
+
+
+@pytest.mark.parametrize(
+    "low, high, margin, verdict",
+    [
+        (0.1, 0.3, 0.0, "higher"),
+        (-0.3, -0.1, 0.0, "lower"),
+        (-0.1, 0.3, 0.0, "undecided"),
+        (0.0, 0.3, 0.0, "undecided"),
+        (-0.3, 0.0, 0.0, "undecided"),
+        (0.0, 0.0, 0.0, "undecided"),
+        (0.2, 0.3, 0.1, "higher"),
+        (-0.3, -0.2, 0.1, "lower"),
+        (0.1, 0.3, 0.1, "undecided"),
+        (0.05, 0.3, 0.1, "undecided"),
+        (-0.3, -0.1, 0.1, "undecided"),
+        (-0.2, 0.2, 0.1, "undecided"),
+        (-0.05, 0.05, 0.1, "no difference larger than 0.1"),
+        (0.02, 0.05, 0.1, "no difference larger than 0.1"),
+        (-0.1, 0.1, 0.1, "no difference larger than 0.1"),
+        (-0.11, 0.05, 0.1, "undecided"),
+        (-0.05, 0.11, 0.1, "undecided"),
+    ],
+)
+def test_every_verdict(low, high, margin, verdict):
+    assert Interval((low + high) / 2, low, high, n=10).verdict(margin) == verdict
+
+
+def test_the_default_margin_is_zero_and_the_default_confidence_95_percent():
+    assert Interval(0.2, 0.1, 0.3, n=4).verdict() == "higher"
+    assert Interval(0.2, 0.1, 0.3, n=4).confidence == 0.95
+    assert interval([1.0, 2.0]) == interval([1.0, 2.0], 0.95)
+
+
+values = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=12)
+
+
+@given(values, st.floats(-100, 100), st.floats(0.1, 10))
+def test_the_interval_moves_and_scales_with_the_values(values, shift, scale):
+    plain, moved = interval(values), interval(np.array(values) * scale + shift)
+    for name in ("mean", "low", "high"):
+        assert getattr(moved, name) == pytest.approx(getattr(plain, name) * scale + shift, abs=1e-6, rel=1e-9)
+
+
+@given(values)
+def test_swapping_a_pair_mirrors_the_interval(values):
+    there, back = paired(values, values[::-1]), paired(values[::-1], values)
+    assert (back.mean, back.low, back.high) == (-there.mean, -there.high, -there.low)
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    "call, error, message",
+    [
+        (lambda: interval([1.0]), ValueError, "values must be at least two numbers in a row, received shape (1,)"),
+        (lambda: interval([[1.0, 2.0]]), ValueError, "values must be at least two numbers in a row, received shape (1, 2)"),
+        (lambda: interval([]), ValueError, "values must not be empty, received shape (0,)"),
+        (lambda: interval([1.0, INF]), ValueError, "values must be finite, received inf at index (1,)"),
+        (lambda: interval([NAN, 1.0]), ValueError, "values must be finite, received nan at index (0,)"),
+        (lambda: interval(["a", "b"]), TypeError, "values must be real numbers, received dtype <U1"),
+        (lambda: interval([1.0, 2.0], 1.0), ValueError, "confidence must be below 1, received 1.0"),
+        (lambda: interval([1.0, 2.0], 0), ValueError, "confidence must be above 0, received 0"),
+        (lambda: interval([1.0, 2.0], 95), ValueError, "confidence must be below 1, received 95"),
+        (lambda: paired([1.0, 2.0], [1.0]), ValueError, "pairs need equal shapes, received (2,) and (1,)"),
+        (lambda: paired([1.0, 2.0], [1.0, INF]), ValueError, "second must be finite, received inf at index (1,)"),
+        (lambda: paired([INF, 2.0], [INF, 2.0]), ValueError, "first must be finite, received inf at index (0,)"),
+        (lambda: Interval(0, 0, 0, n=2).verdict(-1), ValueError, "margin must be at least 0, received -1"),
+        (lambda: student_t_quantile(0.4, 3), ValueError, "probability must be at least 0.5, received 0.4"),
+        (lambda: student_t_quantile(1.0, 3), ValueError, "probability must be below 1, received 1.0"),
+        (lambda: student_t_quantile(0.9, 0), ValueError, "degrees must be at least 1, received 0"),
+        (lambda: student_t_quantile(0.9, 2.5), TypeError, "degrees must be a whole number, received 2.5"),
+    ],
+)
+def test_wrong_input_is_refused_and_named(call, error, message):
+    with pytest.raises(error) as caught:
+        call()
+    assert str(caught.value) == message
