@@ -93,11 +93,15 @@ def schedules(axes, named, steps, *, unit="update"):
     matplotlib Axes
     """
     step = np.arange(steps)
-    for index, (name, schedule) in enumerate(named.items()):
-        rate = schedule(step)
-        colour = COLOURS[index % len(COLOURS)]
-        axes.plot(step, rate, color=colour, linestyle=DASHES[index % len(DASHES)], drawstyle="steps-post")
-        axes.annotate(name, (step[-1], rate[-1]), xytext=(6, 0), textcoords="offset points",
-                      color=colour, va="center", annotation_clip=False)
+    rates = {name: schedule(step) for name, schedule in named.items()}
+    height = max(rate.max() for rate in rates.values())
+    label_at = -np.inf
+    for name in sorted(rates, key=lambda name: rates[name][-1]):
+        # Lines often end together; their labels must not.
+        label_at = max(rates[name][-1], label_at + 0.07 * height)
+        index = list(rates).index(name) % len(COLOURS)
+        axes.plot(step, rates[name], color=COLOURS[index], linestyle=DASHES[index], drawstyle="steps-post")
+        axes.annotate(name, (steps, label_at), xytext=(6, 0), textcoords="offset points",
+                      color=COLOURS[index], va="center", annotation_clip=False)
     axes.set(xlabel=unit, ylabel="learning rate", ylim=(0, None), xlim=(0, steps))
     return axes
