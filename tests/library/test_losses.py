@@ -147,7 +147,9 @@ def mp_cross_entropy(logits, label, smoothing, zeta):
 @pytest.mark.parametrize("label", [0, 1, 2])
 @pytest.mark.parametrize("smoothing, zeta", [(0.0, 0.0), (0.125, 0.0), (0.0, 0.25), (0.125, 0.25)])
 @pytest.mark.parametrize(
-    "logits", [[40.0, 0.0, 1.0], [0.0, 37.0, -3.0], [0.0, 0.0, 0.0], [-30.0, -30.0, -31.0], [1e-9, 0.0, -1e-9]], ids=str
+    "logits",
+    [[40.0, 0.0, 1.0], [0.0, -40.0, -41.0], [0.0, 37.0, -3.0], [0.0, 0.0, 0.0], [-30.0, -30.0, -31.0], [1e-9, 0.0, -1e-9]],
+    ids=str,
 )
 def test_cross_entropy_and_gradient_have_the_digits_of_mpmath(logits, label, smoothing, zeta):
     exact = [mpmath.mpf(z) for z in logits]

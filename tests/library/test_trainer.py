@@ -156,6 +156,15 @@ def test_evaluate_is_sklearns_error_of_predict(replicas, outputs):
             assert value[r] == pytest.approx(sklearn.metrics.mean_squared_error(NUMBERS[outputs], predictions[r]), rel=1e-14)
 
 
+def test_the_mean_loss_of_a_float32_run_is_summed_in_float64():
+    # In float32, 2**24 + 1 is 2**24: the ones would vanish.
+    def uneven(predictions, targets, reduction):
+        return Loss(np.float32([2**24, 1, 1, 1, 1, 1, 1]), np.zeros_like(predictions))
+
+    trainer = fit(make(Linear(D, 1), loss=uneven), steps=1)
+    assert trainer.history["loss"][0] == (2**24 + 6) / 7
+
+
 # --- Batches -------------------------------------------------------------------------------------
 
 

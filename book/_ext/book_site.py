@@ -1,0 +1,1 @@
+"""What the theme needs to be offline."""
