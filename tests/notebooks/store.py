@@ -65,7 +65,7 @@ def normal_outputs(outputs, count):
             trace = [clean(line) for line in output.traceback]
             output = nbformat.v4.new_output("error", ename=output.ename, evalue=clean(output.evalue), traceback=trace)
         else:
-            data = {mime: value if mime.startswith("image/") or not isinstance(value, str) else clean(value) for mime, value in output.data.items()}
+            data = {mime: clean(value) if "text/" in mime else value for mime, value in output.data.items()}
             output = nbformat.v4.new_output(output.output_type, data=data, metadata=keep(output.metadata, OUTPUT_METADATA))
             if output.output_type == "execute_result":
                 output.execution_count = count
