@@ -22,6 +22,13 @@ def take_front_picture(app):
             target.write_bytes(base64.b64decode("".join(pictures[0])))
 
 
+def mend_roles(app, pagename, templatename, context, doctree):
+    """Give the entries of a bibliography the role that their list asks for."""
+    if "body" in context:
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+
+
 def setup(app):
     app.connect("builder-inited", take_front_picture)
+    app.connect("html-page-context", mend_roles)
     return {"parallel_read_safe": True}

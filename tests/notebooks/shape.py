@@ -1,0 +1,123 @@
+"""What a stored chapter must look like. Each rule returns its complaints in words.
+
+A cell is named as pytest --nbval names it: "Cell 3" is the fourth code cell.
+"""
+
+import json
+import re
+
+import store
+
+MAX_BYTES = 1_500_000
+MIN_ALT = 40
+EMPTY_ALT = re.compile(r"(?i)\s*(an? |the )?(image|figure|picture|plot|graph|chart|alt text)\b( of\b|:|\.|$)")
+MARKER = re.compile(r"#\s*(NBVAL_|PYTEST_VALIDATE)\w+")
+FOOTNOTE = re.compile(r"\[\^[\w-]+\]")
+# A slash that begins a word and has a second one behind it, a Windows drive, or somebody's home.
+PATH = re.compile(r"(?<![\w.)\]}<:/*$\\-])/\w[\w.+-]*/\w|\b[A-Z]:\\\w|(?<![\w\\])~/\w")
+BLOCK = re.compile(r"^`{3,}\{(exercise|solution)(-start)?\} *(\S*)\n((?: *:\w+:.*\n)*)", re.MULTILINE)
+
+
+def text_of(cell):
+    """All that a reader can read in a code cell: source, printed text, results, tracebacks."""
+    parts = [cell.source]
+    for output in cell.outputs:
+        parts += [output.get("text", ""), output.get("evalue", ""), *output.get("traceback", [])]
+        parts += [str(value) for mime, value in output.get("data", {}).items() if "image/" not in mime]
+    return "\n".join(parts)
+
+
+def about_running(cell, number):
+    if not cell.source.strip():
+        yield "is empty"
+    if cell.execution_count != number + 1:
+        yield f"has count {cell.execution_count}, not {number + 1}: nbval would not compare it"
+    tags = cell.metadata.get("tags", [])
+    for tag in tags:
+        if tag.startswith("nbval") or tag == "skip-execution":
+            yield f"has the tag {tag}: every cell is run and compared"
+    if marker := MARKER.search(cell.source):
+        yield f"has the comment {marker[0]!r}: every cell is run and compared"
+    if cell.source.rstrip().endswith(";"):
+        yield "ends with ';', which hides its result in Jupyter but not from nbval: assign it to _"
+    failed = any(output.output_type == "error" for output in cell.outputs)
+    if failed and "raises-exception" not in tags:
+        yield "stores an error without the tag raises-exception"
+    if "raises-exception" in tags and not failed:
+        yield "has the tag raises-exception and stores no error"
+
+
+def about_pictures(cell):
+    mimes = [mime for output in cell.outputs for mime in output.get("data", {}) if "image/" in mime]
+    for mime in mimes:
+        if mime != "image/png":
+            yield f"stores {mime}: figures are PNG, shown with plt.show()"
+    if len(mimes) > 1:
+        yield f"shows {len(mimes)} pictures, and a cell has one alt text"
+    if mimes:
+        alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+        if len(alt) < MIN_ALT or EMPTY_ALT.match(alt):
+            yield f"has a picture and the alt text {alt!r}: say in its metadata what the picture shows"
+
+
+def about_prose(prose):
+    titles = re.findall(r"^# .*", prose, re.MULTILINE)
+    if len(titles) != 1 or not prose.startswith("# ") or not re.match(r"# \d+(\.\d+)* \S", prose):
+        yield f"begins not with one title and the document's section number, but has {titles}"
+    for name in ("Predict", "Verdict"):
+        if f"{{admonition}} {name}\n:class: {name.lower()}\n" not in prose:
+            yield f"has no {name} box"
+    for name in ("Remember", "Further reading"):
+        if not re.search(rf"^## {name}$", prose, re.MULTILINE):
+            yield f"has no heading {name!r}"
+    if note := FOOTNOTE.search(prose):
+        yield f"has the footnote {note[0]}, which translation cannot carry"
+
+
+def about_exercises(prose):
+    exercises, solutions = [], {}
+    for kind, _, argument, options in BLOCK.findall(prose):
+        if kind == "solution":
+            solutions[argument] = options
+            continue
+        label = re.search(r":label: *(\S+)", options)
+        exercises.append(label[1] if label else None)
+    if len(exercises) < 3:
+        yield f"has {len(exercises)} exercises; three is the least"
+    for label in exercises:
+        if label is None:
+            yield "has an exercise without :label:"
+        elif label not in solutions:
+            yield f"has no solution for the exercise {label}"
+        elif ":class: dropdown" not in solutions[label]:
+            yield f"shows the solution of {label} openly: it lacks ':class: dropdown'"
+    for kind in ("exercise", "solution"):
+        starts, ends = (len(re.findall(rf"^`{{3,}}\{{{kind}-{edge}\}}", prose, re.MULTILINE)) for edge in ("start", "end"))
+        if starts != ends:
+            yield f"has {starts} {kind}-start and {ends} {kind}-end"
+
+
+def complaints(text):
+    """Return what is wrong with the stored chapter in `text`, a list of sentences."""
+    notebook = store.read(text)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    prose = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown") + "\n"
+    found = []
+    for number, cell in enumerate(code):
+        found += [f"Cell {number} {words}" for words in (*about_running(cell, number), *about_pictures(cell))]
+        if path := PATH.search(text_of(cell)):
+            found.append(f"Cell {number} names a place on one machine, '{path[0]}'")
+    found += [f"The chapter {words}" for words in (*about_prose(prose), *about_exercises(prose))]
+    if path := PATH.search(prose):
+        found.append(f"The chapter names a place on one machine, '{path[0]}'")
+    if not any(re.search(r"^\s*assert\b", cell.source, re.MULTILINE) for cell in code):
+        found.append("The chapter asserts nothing")
+    printed = "".join(output.get("text", "") for cell in code for output in cell.outputs)
+    if not re.search(r"^Verdict\b.*:", printed, re.MULTILINE):
+        found.append("The chapter prints no line that begins with 'Verdict'")
+    size = len(json.dumps([cell.outputs for cell in code]))
+    if size > MAX_BYTES:
+        found.append(f"The chapter stores {size:,} bytes of outputs; {MAX_BYTES:,} is the most")
+    if store.write(store.normal(notebook)) != text:
+        found.append("The file is not in normal form: run `make notebooks`")
+    return found

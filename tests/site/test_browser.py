@@ -1,0 +1,91 @@
+"""Every built page in a real browser: light and dark, phone and desk."""
+
+import os
+import shutil
+
+import pytest
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+VIEWS = [("light", 1280), ("dark", 400)]
+# One page of each kind in the two remaining views; colours and widths come from the same style sheet.
+SAMPLE = {"index.html", "claims.html", "learning_rate.html", "trainer.html"}
+
+
+@pytest.fixture(scope="session")
+def browser():
+    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        message = "no Chromium found: install it, or name it in the variable CHROMIUM"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def axe():
+    from importlib.resources import files
+
+    return (files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
+
+
+def inspect(browser, axe, path, scheme, width):
+    """Open a page and return what is wrong with it, as a list of sentences."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce")
+    tab, found = context.new_page(), []
+    tab.on("request", lambda request: request.url.startswith(("file:", "data:", "blob:")) or found.append(f"requests {request.url}"))
+    tab.on("console", lambda message: message.type == "error" and found.append(f"console: {message.text}"))
+    tab.on("pageerror", lambda error: found.append(f"script: {error}"))
+    tab.goto(path.as_uri())
+    tab.wait_for_function("!window.MathJax || (MathJax.startup && MathJax.startup.promise)")
+    tab.evaluate("window.MathJax ? MathJax.startup.promise : null")
+    for formula in tab.locator("mjx-merror").all():
+        found.append(f"formula: {formula.inner_text()}")
+    wide = tab.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    if wide > 0:
+        found.append(f"is {wide} pixels wider than the screen")
+    tab.evaluate(axe)
+    # Without preload, which fetches style sheets in a way that browsers forbid for files.
+    result = tab.evaluate("axe.run({preload: false, runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']})")
+    for violation in result["violations"]:
+        where = "; ".join(node["html"][:160] for node in violation["nodes"][:3])
+        found.append(f"axe {violation['id']}: {where}")
+    context.close()
+    return found
+
+
+@pytest.mark.parametrize("scheme, width", VIEWS)
+def test_page_in_browser(browser, axe, page, scheme, width):
+    assert inspect(browser, axe, page, scheme, width) == []
+
+
+@pytest.mark.parametrize("scheme, width", [("light", 400), ("dark", 1280)])
+def test_sample_in_the_other_views(browser, axe, page, scheme, width):
+    if page.name in SAMPLE:
+        assert inspect(browser, axe, page, scheme, width) == []
+
+
+BAD = """<!DOCTYPE html><html lang="en"><head><title>t</title><style>p {{ color: #eee; background: #fff }}</style></head>
+<body><main><h1>t</h1><p>pale</p>{}</main></body></html>"""
+
+
+@pytest.mark.parametrize(
+    "body, complaint",
+    [
+        ("", "axe color-contrast"),
+        ("<img src='x.png'>", "axe image-alt"),
+        ("<div style='width: 3000px'>wide</div>", "wider than the screen"),
+        ("<script>throw new Error('broken')</script>", "script: broken"),
+        ("<img alt='a' src='http://127.0.0.1:9/a.png'>", "requests http"),
+    ],
+)
+def test_a_bad_page_is_caught(browser, axe, tmp_path, body, complaint):
+    path = tmp_path / "bad.html"
+    path.write_text(BAD.format(body))
+    assert any(complaint in found for found in inspect(browser, axe, path, "light", 400))

@@ -1,0 +1,81 @@
+"""Every built page, checked without a browser; and proof that each check can fail."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from pages import complaints
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_page_is_in_order(page):
+    assert complaints(page) == []
+
+
+def toc_files():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
+    return [toc["root"]] + [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
+
+
+@pytest.mark.parametrize("name", toc_files())
+def test_every_entry_of_the_contents_is_built(site, name):
+    assert (site / f"{name}.html").exists()
+
+
+@pytest.mark.parametrize("name", [name for name in toc_files() if name.startswith("chapters/")])
+def test_every_chapter_can_be_downloaded(site, name):
+    page = (site / f"{name}.html").read_text("utf-8")
+    assert re.search(rf'href="[^"]*{Path(name).name}\.ipynb"', page)
+    assert (site / "_sources" / f"{name}.ipynb").read_bytes() == (ROOT / f"{name}.ipynb").read_bytes()
+
+
+def test_every_part_of_the_contents_has_a_caption():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
+    assert all(part["caption"] for part in toc["parts"])
+
+
+def test_the_ledger_is_filled_from_the_notebooks(site):
+    ledger = (site / "book" / "claims.html").read_text("utf-8")
+    rows = re.findall(r"<tr.*?</tr>", ledger, re.S)[1:]
+    assert {re.search(r"C\d\d", row).group() for row in rows} == {"C01", "C02", "C03", "C13", "C14"}
+    for row in rows:
+        text = re.sub(r"<[^>]+>", " ", row)
+        assert re.search(r"\b(supported|refuted|depends)\b", text), text
+        assert re.search(r"\[-?\d[\d.e-]*, -?\d[\d.e-]*\]", text), text
+
+
+GOOD = """<!DOCTYPE html><html lang="en"><head><title>A page</title></head>
+<body><h1 id="top">A page</h1><p>Words.</p><img src="a.png" alt="A falling curve"><a href="#top">up</a></body></html>"""
+
+SABOTAGE = {
+    "no language": (' lang="en"', ""),
+    "no title": ("A page</title>", "</title>"),
+    "no main heading": ("h1", "h2"),
+    "from outside": ('src="a.png"', 'src="https://example.org/a.png"'),
+    "no alt text": ("A falling curve", " "),
+    "file name as alt text": ("A falling curve", "_images/1a2b.png"),
+    "left raw": ("Words.", "Words {glue:text}`x`."),
+    "no file": ("#top", "missing.html"),
+    "no place": ("#top", "#bottom"),
+}
+
+
+@pytest.fixture
+def small_site(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    return tmp_path / "page.html"
+
+
+def test_a_good_page_has_no_complaints(small_site):
+    small_site.write_text(GOOD)
+    assert complaints(small_site) == []
+
+
+@pytest.mark.parametrize("complaint", SABOTAGE)
+def test_a_bad_page_is_caught(small_site, complaint):
+    before, after = SABOTAGE[complaint]
+    assert before in GOOD
+    small_site.write_text(GOOD.replace(before, after))
+    assert any(complaint in found for found in complaints(small_site))
