@@ -8,7 +8,7 @@ FRONT_PAGE = "chapters/02_concepts/learning_rate_decay.ipynb"
 
 
 def take_front_picture(app):
-    """Write the figure of the cell tagged "front-page" to a file that index.md can show.
+    """Write the figure of the cell tagged "front-page" to the file that index.md and README.md show.
 
     MyST-NB can glue numbers into another page, but a figure only as an output that the tests
     would compare byte by byte.
@@ -17,9 +17,10 @@ def take_front_picture(app):
     for cell in json.loads((source / FRONT_PAGE).read_text("utf-8"))["cells"]:
         if "front-page" in cell["metadata"].get("tags", []):
             pictures = [output["data"]["image/png"] for output in cell["outputs"] if "image/png" in output.get("data", {})]
-            target = source / "_build" / "front-page.png"
-            target.parent.mkdir(exist_ok=True)
-            target.write_bytes(base64.b64decode("".join(pictures[0])))
+            picture = base64.b64decode("".join(pictures[0]))
+            target = source / "book" / "_static" / "front-page.png"
+            if not target.exists() or target.read_bytes() != picture:
+                target.write_bytes(picture)
 
 
 def mend_roles(app, pagename, templatename, context, doctree):
