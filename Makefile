@@ -52,7 +52,7 @@ test-sabotage: $(READY) ## Check that the checks fail when they should
 test-site: $(READY) ## Build the website from nothing, warnings as errors, and check its pages
 	rm -rf _build
 	$(VENV)/bin/jupyter-book build -W -n --keep-going --quiet .
-	$(RUN) pytest tests/site
+	$(RUN) pytest tests/site -n 2
 
 lab: $(READY) ## Open the chapters in JupyterLab
 	$(RUN) jupyterlab chapters

@@ -121,7 +121,7 @@ def interval(values, confidence=0.95):
     >>> print(interval([1.0, 2.0, 3.0, 4.0]))
     2.5 [0.446, 4.55]
     """
-    values = checks.finite("values", checks.floating("values", values))
+    values = checks.finite("values", checks.floating("values", values)).astype(np.float64)
     if values.ndim != 1 or len(values) < 2:
         raise ValueError(f"values must be at least two numbers in a row, received shape {values.shape}")
     checks.number("confidence", confidence, above=0, below=1)
@@ -160,4 +160,5 @@ def paired(first, second, confidence=0.95):
     first, second = checks.floating("first", first), checks.floating("second", second)
     if first.shape != second.shape:
         raise ValueError(f"pairs need equal shapes, received {first.shape} and {second.shape}")
-    return interval(checks.finite("first", first) - checks.finite("second", second), confidence)
+    checks.finite("first", first), checks.finite("second", second)
+    return interval(first.astype(np.float64) - second, confidence)

@@ -16,6 +16,11 @@ import numpy as np
 from trainlab import checks
 
 
+def _check_columns(x, inputs):
+    if x.ndim < 2 or x.shape[-1] != inputs:
+        raise ValueError(f"inputs must have shape (..., n, {inputs}), received {x.shape}")
+
+
 def _transpose(x):
     return np.swapaxes(x, -1, -2)
 
@@ -46,8 +51,8 @@ class Linear:
     dtype: type = np.float32
 
     def __post_init__(self):
-        checks.integer("inputs", self.inputs, low=1)
-        checks.integer("outputs", self.outputs, low=1)
+        for name in ("inputs", "outputs"):
+            object.__setattr__(self, name, checks.integer(name, getattr(self, name), low=1))
 
     def init(self, rng):
         """Return fresh parameters, drawn from a NumPy ``Generator``.
@@ -61,6 +66,7 @@ class Linear:
 
     def forward(self, params, x):
         """Return outputs of shape (..., n, outputs) and the cache for ``backward``."""
+        _check_columns(x, self.inputs)
         return x @ params["W"] + params["b"][..., None, :], x
 
     def backward(self, params, cache, gradient):
@@ -138,6 +144,7 @@ class MLP:
 
     def forward(self, params, x):
         """Return outputs of shape (..., n, outputs) and the cache: the input of every layer."""
+        _check_columns(x, self.sizes[0])
         value = ACTIVATIONS[self.activation][0]
         layer_inputs = [x]
         for layer in range(1, self.depth + 1):

@@ -61,8 +61,8 @@ class SGD:
     weight_decay: float = 0.0
 
     def __post_init__(self):
-        checks.number("momentum", self.momentum, low=0, below=1)
-        checks.number("weight_decay", self.weight_decay, low=0)
+        object.__setattr__(self, "momentum", checks.number("momentum", self.momentum, low=0, below=1))
+        object.__setattr__(self, "weight_decay", checks.number("weight_decay", self.weight_decay, low=0))
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0, received momentum=0")
 

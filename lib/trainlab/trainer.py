@@ -9,7 +9,6 @@ import contextlib
 import functools
 import json
 import os
-import tempfile
 import zipfile
 
 import numpy as np
@@ -180,6 +179,7 @@ class Trainer:
         if steps is None:
             steps = per_epoch * checks.integer("epochs", epochs, low=0)
         self._reserve(checks.integer("steps", steps, low=0))
+        self._examples = len(x)
 
         for _ in _progress_bar(range(steps), progress):
             epoch, position = divmod(self.step, per_epoch)
@@ -194,7 +194,7 @@ class Trainer:
 
     def predict(self, x):
         """Return the model's outputs for `x`, shape (n, k) or (R, n, k)."""
-        x = np.asarray(x).astype(self.model.dtype, copy=False)
+        x = checks.finite("x", checks.floating("x", x)).astype(self.model.dtype, copy=False)
         with np.errstate(over="ignore", invalid="ignore"):
             return self.model.forward(self.params, x)[0]
 
@@ -211,14 +211,13 @@ class Trainer:
 
     def save(self, path):
         """Write a checkpoint to exactly `path`; it appears there whole or not at all."""
-        folder = os.path.dirname(os.path.abspath(path))
         groups = {"params": self.params, "state": self.state, "history": self.history}
         arrays = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
         arrays["diverged"] = self.diverged
         arrays["about"] = np.array(json.dumps(self._about() | {"step": self.step, "examples": self._examples}))
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=os.path.basename(path) + ".", suffix=".tmp")
+        temporary = f"{os.fspath(path)}.{os.getpid()}.tmp"
         try:
-            with os.fdopen(handle, "wb") as file:
+            with open(temporary, "wb") as file:
                 np.savez(file, **arrays)
                 file.flush()
                 os.fsync(file.fileno())
@@ -288,7 +287,6 @@ class Trainer:
             )
         if self._examples not in (None, len(x)):
             raise ValueError(f"this training began with {self._examples} examples, received {len(x)}")
-        self._examples = len(x)
         return x.astype(self.model.dtype, copy=False), y
 
     def _order(self, epoch, n):

@@ -1,5 +1,7 @@
 """Models: outputs by hand, gradients by differences, replicas as an axis."""
 
+import re
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -235,3 +237,15 @@ def test_a_wrong_option_is_refused_and_named(call, error, message):
     with pytest.raises(error) as caught:
         call()
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("model", [Linear(3, 1), MLP((3, 4, 2))])
+@pytest.mark.parametrize("shape", [(5, 4), (3,), (2, 5, 1)])
+def test_inputs_of_another_width_are_refused_with_their_shape(model, shape):
+    params = model.init(np.random.default_rng(0))
+    with pytest.raises(ValueError, match=re.escape(f"(..., n, 3), received {shape}")):
+        model.forward(params, np.zeros(shape, np.float32))
+
+
+def test_sizes_from_numpy_describe_the_same_model():
+    assert repr(Linear(np.int64(3), np.int64(1))) == repr(Linear(3, 1))

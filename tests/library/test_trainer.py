@@ -760,7 +760,7 @@ Y = NUMBERS[1]
         (lambda: fit(make(), X, np.where(Y == Y[4], INF, Y), steps=1), ValueError, "y must be finite, received inf at index (4, 0)"),
         (lambda: fit(make(), [["a"] * D] * N, steps=1), TypeError, "x must be real numbers, received dtype <U1"),
         (lambda: fit(make(), X, [["a"]] * N, steps=1), TypeError, "targets must be real numbers, received dtype <U1"),
-        (lambda: fit(make(), X[:, 1:], steps=1), ValueError, "size 5 is different from 4"),
+        (lambda: fit(make(), X[:, 1:], steps=1), ValueError, "inputs must have shape (..., n, 5), received (7, 4)"),
         (lambda: fit(make()), ValueError, "give steps or epochs, received steps=None and epochs=None"),
         (lambda: fit(make(), steps=1, epochs=2), ValueError, "give steps or epochs, received steps=1 and epochs=2"),
         (lambda: fit(make(), steps=-1), ValueError, "steps must be at least 0, received -1"),
@@ -781,7 +781,7 @@ Y = NUMBERS[1]
         (lambda: fit(make(Linear(D, 10), softmax_cross_entropy), X, LABELS * 1.0, steps=1), TypeError, "labels must be whole numbers, received dtype float"),
         (lambda: make().evaluate(X, Y[:, 0]), ValueError, "predictions have shape (70, 1), targets (70,); losses do not broadcast"),
         (lambda: make(replicas=2).evaluate(X, Y[:, 0]), ValueError, "predictions have shape (2, 70, 1), targets (2, 70); losses do not broadcast"),
-        (lambda: make().evaluate(X[:0], Y[:0]), ValueError, "must not be empty, received shape (0, 1)"),
+        (lambda: make().evaluate(X[:0], Y[:0]), ValueError, "x must not be empty, received shape (0, 5)"),
     ],
 )
 def test_wrong_data_are_refused_and_named(call, error, message):
@@ -798,3 +798,16 @@ def test_a_refused_call_leaves_the_trainer_as_it_was():
             fit(trainer, x, y, steps=2)
     assert trainer.step == 3 and same(trainer.params, params) and same(trainer.history, history)
     assert same(fit(trainer, steps=2).params, fit(make(), steps=5).params)
+
+
+def test_nan_inputs_of_predict_are_named_as_such():
+    trainer = Trainer(Linear(2, 1), squared_error, SGD(), Constant(0.1), batch_size=2)
+    with pytest.raises(ValueError, match=r"x must be finite, received nan at index \(1, 0\)"):
+        trainer.predict([[1.0, 2.0], [np.nan, 0.0]])
+
+
+def test_a_refused_call_does_not_fix_the_number_of_examples():
+    trainer = Trainer(Linear(1, 1), squared_error, SGD(), Constant(0.1), batch_size=2)
+    with pytest.raises(ValueError, match="steps"):
+        trainer.fit(np.ones((4, 1)), np.ones((4, 1)))
+    assert trainer.fit(np.ones((3, 1)), np.ones((3, 1)), steps=1, progress=False).step == 1
