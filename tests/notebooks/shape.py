@@ -45,6 +45,8 @@ def about_running(cell, number):
         yield "stores an error without the tag raises-exception"
     if "raises-exception" in tags and not failed:
         yield "has the tag raises-exception and stores no error"
+    if any(output.get("name") == "stderr" for output in cell.outputs):
+        yield "prints a warning, or something else on stderr"
 
 
 def about_pictures(cell):

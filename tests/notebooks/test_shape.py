@@ -133,6 +133,11 @@ def error_that_is_none(prose, verdict, picture, error, glued):
     error.outputs = []
 
 
+@spoils("Cell 0 prints a warning")
+def warning(prose, verdict, *rest):
+    verdict.outputs.append(output("stream", name="stderr", text="RuntimeWarning: overflow\n"))
+
+
 @spoils("Cell 1 has a picture and the alt text ''")
 def no_alt_text(prose, verdict, picture, *rest):
     picture.metadata = {}
