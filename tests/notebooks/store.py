@@ -28,6 +28,8 @@ KERNEL = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"file_extension": ".py", "mimetype": "text/x-python", "name": "python", "pygments_lexer": "ipython3"},
 }
+# Of a frame outside the notebook its name is kept. Its lines would change with every edit of that file.
+FRAME = re.compile(r"^File (.+?):\d+, (in .+)\n[\s\S]*", re.MULTILINE)
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 RULES = get_sanitize_patterns(Path(__file__).with_name("sanitize.cfg").read_text("utf-8"))
 
@@ -62,7 +64,7 @@ def normal_outputs(outputs, count):
         result += [nbformat.v4.new_output("stream", name=name, text=clean(streams[name])) for name in sorted(streams, reverse=True)]
         streams = {}
         if output.output_type == "error":
-            trace = [clean(line) for line in output.traceback]
+            trace = [FRAME.sub(r"File \1, \2\n", clean(frame)) for frame in output.traceback]
             output = nbformat.v4.new_output("error", ename=output.ename, evalue=clean(output.evalue), traceback=trace)
         else:
             data = {mime: clean(value) if "text/" in mime else value for mime, value in output.data.items()}
@@ -148,6 +150,9 @@ def main():
     parser.add_argument("notebooks", nargs="+", type=Path)
     parser.add_argument("--check", action="store_true", help="store nothing; exit 1 if a notebook would change")
     options = parser.parse_args()
+    for path in options.notebooks:
+        if not path.is_file():
+            parser.error(f"no notebook at {path}")
     with ThreadPoolExecutor(2) as pool:
         return 0 if all(list(pool.map(lambda path: refresh(path, options.check), options.notebooks))) else 1
 
