@@ -34,7 +34,7 @@ test: test-library test-notebooks test-sabotage test-site ## Run every check
 	@echo "All checks passed."
 
 test-library: $(READY) ## Test the library and the examples in its docstrings
-	$(RUN) pytest tests/library --doctest-modules lib
+	$(RUN) pytest tests/library README.md --doctest-glob='*.md' --doctest-modules lib
 
 # nbval does not look at a cell without a number, so the stored files are checked first.
 test-notebooks: $(READY) ## Execute the notebooks and compare with the stored outputs
