@@ -56,7 +56,7 @@ class Schedule:
         bad = ~(np.isfinite(step) & (step >= 0))
         if bad.any():
             raise ValueError(f"step must be finite and at least 0, received {step[bad][0]}")
-        if step.dtype.kind in "iu" and step.dtype.itemsize < 8:
+        if step.dtype.kind in "iu":
             # Small integer types cannot hold a boundary of 1000, and unsigned ones wrap below 0.
             step = step.astype(np.int64)
         return self._rate(step, np)
@@ -399,3 +399,475 @@ def _require_schedules(pieces):
     for piece in pieces:
         if not isinstance(piece, Schedule):
             raise TypeError(f"expected a schedule, received {piece!r}")
+
+
+@dataclass(frozen=True)
+class Linear(Schedule):
+    r"""Fall in a straight line from `peak` to `floor`, then hold the floor.
+
+    .. math:: \eta_t = \text{floor} + (\text{peak} - \text{floor})\,(1 - \min(t / T, 1))
+
+    with :math:`T` = `total_steps`. Defazio et al. (2023), *When, why and how much? Adaptive
+    learning rate scheduling by refinement*, find it hard to beat.
+
+    Parameters
+    ----------
+    peak : float, at least 0
+    total_steps : int, at least 1
+    floor : float, 0 <= floor <= peak
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
+
+    Examples
+    --------
+    >>> rate = Linear(1.0, total_steps=4)
+    >>> [rate(step) for step in (0, 1, 3, 4, 5)]
+    [1.0, 0.75, 0.25, 0.0, 0.0]
+    """
+
+    peak: float
+    total_steps: int
+    floor: float = 0.0
+
+    def __post_init__(self):
+        _set(self, **_fall(self))
+
+    def _rate(self, step, xp):
+        return _mix(self.floor, self.peak, 1 - _progress(step, self.total_steps, xp))
+
+
+@dataclass(frozen=True)
+class Polynomial(Schedule):
+    r"""Fall from `peak` to `floor` along a power of the steps that are left.
+
+    .. math:: \eta_t = \text{floor} + (\text{peak} - \text{floor})\,(1 - \min(t / T, 1))^p
+
+    with :math:`T` = `total_steps` and :math:`p` = `power`; with a power of 1 it is
+    :class:`Linear`. Liu, Rabinovich and Berg (2015), *ParseNet*.
+
+    Parameters
+    ----------
+    peak : float, at least 0
+    total_steps : int, at least 1
+    floor : float, 0 <= floor <= peak
+    power : float, above 0
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
+
+    Examples
+    --------
+    >>> rate = Polynomial(1.0, total_steps=4)
+    >>> [rate(step) for step in (0, 1, 2, 4, 5)]
+    [1.0, 0.5625, 0.25, 0.0, 0.0]
+    """
+
+    peak: float
+    total_steps: int
+    floor: float = 0.0
+    power: float = 2.0
+
+    def __post_init__(self):
+        _set(self, **_fall(self), power=checks.number("power", self.power, above=0))
+
+    def _rate(self, step, xp):
+        left = 1 - _progress(step, self.total_steps, xp)
+        return _mix(self.floor, self.peak, left**self.power)
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    r"""Fall from `peak` to `floor` along half a cosine, then hold the floor.
+
+    .. math:: \eta_t = \text{floor} + \tfrac12 (\text{peak} - \text{floor})
+                       \big(1 + \cos(\pi \min(t / T, 1))\big)
+
+    with :math:`T` = `total_steps`. Loshchilov and Hutter (2017), *SGDR*. Some libraries let
+    the rate rise again after the horizon; this one holds.
+
+    Parameters
+    ----------
+    peak : float, at least 0
+    total_steps : int, at least 1
+    floor : float, 0 <= floor <= peak
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
+
+    Examples
+    --------
+    >>> rate = Cosine(1.0, total_steps=100)
+    >>> [round(rate(step), 4) for step in (0, 25, 50, 75, 100, 200)]
+    [1.0, 0.8536, 0.5, 0.1464, 0.0, 0.0]
+    """
+
+    peak: float
+    total_steps: int
+    floor: float = 0.0
+
+    def __post_init__(self):
+        _set(self, **_fall(self))
+
+    def _rate(self, step, xp):
+        return _mix(self.floor, self.peak, _half_cosine(_progress(step, self.total_steps, xp), xp))
+
+
+@dataclass(frozen=True)
+class CosineRestarts(Schedule):
+    r"""Half a cosine, again and again; each cycle `growth` times as long as the one before.
+
+    .. math:: \eta_t = \text{floor} + \tfrac12 (\text{peak} - \text{floor})
+                       \big(1 + \cos(\pi\, u_t / c_t)\big)
+
+    where :math:`u_t` counts the updates since the last restart and :math:`c_t` is the length of
+    the current cycle: `first_cycle`, then :math:`\text{first\_cycle} \cdot \text{growth}`, and so
+    on. A step at which a cycle begins has the rate `peak`. Loshchilov and Hutter (2017), *SGDR*.
+
+    Parameters
+    ----------
+    peak : float, at least 0
+    first_cycle : int, at least 1
+        In updates.
+    growth : int, at least 1
+        A whole number, so that restarts fall on exact steps.
+    floor : float, 0 <= floor <= peak
+        Approached at the end of a cycle, never reached: the next step is a restart.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
+
+    Examples
+    --------
+    >>> rate = CosineRestarts(1.0, first_cycle=2, growth=3)
+    >>> [round(rate(step), 4) for step in (0, 1, 2, 5, 7, 8)]
+    [1.0, 0.5, 1.0, 0.5, 0.067, 1.0]
+    """
+
+    peak: float
+    first_cycle: int
+    growth: int = 1
+    floor: float = 0.0
+
+    def __post_init__(self):
+        peak = checks.number("peak", self.peak, low=0)
+        _set(
+            self,
+            peak=peak,
+            first_cycle=checks.integer("first_cycle", self.first_cycle, low=1),
+            growth=checks.integer("growth", self.growth, low=1),
+            floor=checks.number("floor", self.floor, low=0, high=peak),
+        )
+
+    def _rate(self, step, xp):
+        if self.growth == 1:
+            since, cycle = step % self.first_cycle, self.first_cycle
+        else:
+            since, cycle = step, 1.0 * self.first_cycle + 0.0 * step
+            start, length = self.first_cycle, self.first_cycle * self.growth
+            # JAX counts steps in 32 bits unless told otherwise.
+            largest = 2**62 if xp is np else 2**31
+            # Compared with exact whole numbers; a logarithm would miss some restarts by one.
+            while start < largest:
+                since = xp.where(step >= start, step - start, since)
+                cycle = xp.where(step >= start, 1.0 * length, cycle)
+                start, length = start + length, length * self.growth
+        return _mix(self.floor, self.peak, _half_cosine(since / cycle, xp))
+
+
+@dataclass(frozen=True)
+class InverseTime(Schedule):
+    r"""Fall like one over the number of updates.
+
+    .. math:: \eta_t = \frac{\text{peak}}{1 + d\, t / s}
+
+    with :math:`d` = `decay` and :math:`s` = `every`. Robbins and Monro (1951), *A stochastic
+    approximation method*: with such rates noisy descent reaches the bottom.
+
+    Parameters
+    ----------
+    peak : float, at least 0
+    decay : float, at least 0
+    every : int, at least 1
+        The number of updates that counts as one unit of time.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
+
+    Examples
+    --------
+    >>> rate = InverseTime(1.0, decay=1.0, every=10)
+    >>> [rate(step) for step in (0, 10, 30)]
+    [1.0, 0.5, 0.25]
+    """
+
+    peak: float
+    decay: float
+    every: int = 1
+
+    def __post_init__(self):
+        _set(
+            self,
+            peak=checks.number("peak", self.peak, low=0),
+            decay=checks.number("decay", self.decay, low=0),
+            every=checks.integer("every", self.every, low=1),
+        )
+
+    def _rate(self, step, xp):
+        return self.peak / (1 + self.decay * step / self.every)
+
+
+@dataclass(frozen=True)
+class InverseSqrt(Schedule):
+    r"""Fall like one over the square root of the number of updates.
+
+    .. math:: \eta_t = \text{peak} \sqrt{\frac{\tau}{\tau + t}}
+
+    with :math:`\tau` = `timescale`. Behind a :class:`Warmup` of `timescale` steps it is the
+    schedule of Vaswani et al. (2017), *Attention is all you need*.
+
+    Parameters
+    ----------
+    peak : float, at least 0
+    timescale : int, at least 1
+        In updates. After three times as many the rate is half of `peak`.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
+
+    Examples
+    --------
+    >>> rate = InverseSqrt(1.0, timescale=100)
+    >>> [rate(step) for step in (0, 300, 1500)]
+    [1.0, 0.5, 0.25]
+    """
+
+    peak: float
+    timescale: int
+
+    def __post_init__(self):
+        _set(
+            self,
+            peak=checks.number("peak", self.peak, low=0),
+            timescale=checks.integer("timescale", self.timescale, low=1),
+        )
+
+    def _rate(self, step, xp):
+        return self.peak * xp.sqrt(self.timescale / (1.0 * self.timescale + step))
+
+
+DECAYS = {
+    # name: what is left of the rate when the share u of the decay is done
+    "1-sqrt": lambda u, xp: 1 - xp.sqrt(u),
+    "linear": lambda u, xp: 1 - u,
+    "cosine": lambda u, xp: _half_cosine(u, xp),
+}
+
+
+@dataclass(frozen=True)
+class WarmupStableDecay(Schedule):
+    r"""Climb to `peak`, stay there, and decay at the end: the trapezoid of large language models.
+
+    .. math:: \eta_t = \begin{cases}
+                 \text{peak} \cdot t / w                                    & t < w \\
+                 \text{peak}                                                & w \le t < w + s \\
+                 \text{floor} + (\text{peak} - \text{floor})\, f(u)         & \text{after that}
+              \end{cases}
+
+    with :math:`w` = `warmup_steps`, :math:`s` = `stable_steps`, :math:`u = \min((t - w - s) / d, 1)`
+    for :math:`d` = `decay_steps`, and :math:`f(u) = 1 - \sqrt u` if `shape` is "1-sqrt". Hu et al.
+    (2024), *MiniCPM*; the shape is that of Hägele et al. (2024), *Scaling laws and
+    compute-optimal training beyond fixed training durations*.
+
+    Parameters
+    ----------
+    peak : float, at least 0
+    warmup_steps, stable_steps, decay_steps : int, at least 0
+        A phase of length 0 is left out; without a decay the rate stays at `peak`.
+    floor : float, 0 <= floor <= peak
+    shape : "1-sqrt", "linear" or "cosine"
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
+
+    Examples
+    --------
+    >>> rate = WarmupStableDecay(1.0, warmup_steps=2, stable_steps=6, decay_steps=4)
+    >>> [round(rate(step), 4) for step in (0, 1, 2, 8, 9, 11, 12, 13)]
+    [0.0, 0.5, 1.0, 1.0, 0.5, 0.134, 0.0, 0.0]
+    """
+
+    peak: float
+    warmup_steps: int
+    stable_steps: int
+    decay_steps: int
+    floor: float = 0.0
+    shape: str = "1-sqrt"
+
+    def __post_init__(self):
+        peak = checks.number("peak", self.peak, low=0)
+        _set(
+            self,
+            peak=peak,
+            floor=checks.number("floor", self.floor, low=0, high=peak),
+            shape=checks.one_of("shape", self.shape, tuple(DECAYS)),
+            **{name: checks.integer(name, getattr(self, name), low=0)
+               for name in ("warmup_steps", "stable_steps", "decay_steps")},
+        )
+
+    def _rate(self, step, xp):
+        rate = self.peak + 0.0 * step
+        if self.decay_steps > 0:
+            decaying = xp.maximum(step - self.warmup_steps - self.stable_steps, xp.zeros_like(step))
+            left = DECAYS[self.shape](_progress(decaying, self.decay_steps, xp), xp)
+            rate = _mix(self.floor, self.peak, left)
+        if self.warmup_steps > 0:
+            rate = xp.where(step < self.warmup_steps, self.peak * step / self.warmup_steps, rate)
+        return rate
+
+
+@dataclass(frozen=True)
+class OneCycle(Schedule):
+    r"""Climb from `start` to `peak` and fall to `floor`, each along half a cosine.
+
+    .. math:: \eta_t = \begin{cases}
+                 \text{peak} - \tfrac12 (\text{peak} - \text{start})(1 + \cos(\pi\, t / r))     & t < r \\
+                 \text{floor} + \tfrac12 (\text{peak} - \text{floor})
+                       \big(1 + \cos(\pi \min(\tfrac{t - r}{T - r}, 1))\big)                    & t \ge r
+              \end{cases}
+
+    with :math:`T` = `total_steps` and the climb :math:`r` = ``round(rise * total_steps)``. Smith
+    and Topin (2017), *Super-convergence*.
+
+    Parameters
+    ----------
+    peak : float, at least 0
+    total_steps : int, at least 2
+    rise : float, 0 < rise < 1
+        The share of the steps that climb; at least one step climbs and one falls.
+    start : float, 0 <= start <= peak, optional
+        ``peak / 25`` if not given.
+    floor : float, 0 <= floor <= peak
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
+
+    Examples
+    --------
+    >>> rate = OneCycle(1.0, total_steps=10, rise=0.4, start=0.2)
+    >>> [round(rate(step), 4) for step in (0, 2, 4, 7, 10, 11)]
+    [0.2, 0.6, 1.0, 0.5, 0.0, 0.0]
+    """
+
+    peak: float
+    total_steps: int
+    rise: float = 0.3
+    start: float | None = None
+    floor: float = 0.0
+
+    def __post_init__(self):
+        peak = checks.number("peak", self.peak, low=0)
+        _set(
+            self,
+            peak=peak,
+            total_steps=checks.integer("total_steps", self.total_steps, low=2),
+            rise=checks.number("rise", self.rise, above=0, below=1),
+            start=checks.number("start", peak / 25 if self.start is None else self.start, low=0, high=peak),
+            floor=checks.number("floor", self.floor, low=0, high=peak),
+        )
+
+    def _rate(self, step, xp):
+        climb = min(max(round(self.rise * self.total_steps), 1), self.total_steps - 1)
+        up = _mix(self.peak, self.start, _half_cosine(_progress(step, climb, xp), xp))
+        later = xp.maximum(step - climb, xp.zeros_like(step))
+        down = _mix(self.floor, self.peak, _half_cosine(_progress(later, self.total_steps - climb, xp), xp))
+        return xp.where(step < climb, up, down)
+
+
+@dataclass(frozen=True)
+class Cyclical(Schedule):
+    r"""Climb and fall in straight lines between `floor` and `peak`, again and again.
+
+    .. math:: \eta_t = \text{floor} + (\text{peak} - \text{floor})
+                       \Big(1 - \Big|\, 1 - \frac{t \bmod 2h}{h} \Big|\Big)
+
+    with :math:`h` = `half_cycle`. It starts at the floor. Smith (2017), *Cyclical learning
+    rates for training neural networks*.
+
+    Parameters
+    ----------
+    peak : float, at least 0
+    half_cycle : int, at least 1
+        Updates from the floor to the peak.
+    floor : float, 0 <= floor <= peak
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
+
+    Examples
+    --------
+    >>> rate = Cyclical(1.0, half_cycle=2, floor=0.5)
+    >>> [rate(step) for step in (0, 1, 2, 3, 4, 5)]
+    [0.5, 0.75, 1.0, 0.75, 0.5, 0.75]
+    """
+
+    peak: float
+    half_cycle: int
+    floor: float
+
+    def __post_init__(self):
+        peak = checks.number("peak", self.peak, low=0)
+        _set(
+            self,
+            peak=peak,
+            half_cycle=checks.integer("half_cycle", self.half_cycle, low=1),
+            floor=checks.number("floor", self.floor, low=0, high=peak),
+        )
+
+    def _rate(self, step, xp):
+        height = 1 - xp.abs(1 - step % (2 * self.half_cycle) / self.half_cycle)
+        return _mix(self.floor, self.peak, height)
+
+
+def _fall(schedule):
+    """Return the checked fields that every fall from a peak to a floor has."""
+    peak = checks.number("peak", schedule.peak, low=0)
+    return {
+        "peak": peak,
+        "total_steps": checks.integer("total_steps", schedule.total_steps, low=1),
+        "floor": checks.number("floor", schedule.floor, low=0, high=peak),
+    }
+
+
+def _progress(step, steps, xp):
+    """Return the share of `steps` that is done, 1 at the horizon and after it."""
+    share = step / steps
+    return xp.minimum(share, xp.ones_like(share))
+
+
+def _half_cosine(share, xp):
+    """Return 1 at the beginning, 0 when all of `share` is done, and half a cosine between."""
+    return (1 + xp.cos(np.pi * share)) / 2
+
+
+def _mix(floor, peak, share):
+    """Return `share` of the way from `floor` to `peak`, exact at both ends."""
+    return floor * (1 - share) + peak * share

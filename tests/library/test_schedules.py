@@ -10,7 +10,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainlab.schedules import Constant, Exponential, Join, Piecewise, Schedule, StepDecay, StepSubtract, Warmup
+from trainlab.schedules import (
+    Constant,
+    Cosine,
+    CosineRestarts,
+    Cyclical,
+    Exponential,
+    InverseSqrt,
+    InverseTime,
+    Join,
+    Linear,
+    OneCycle,
+    Piecewise,
+    Polynomial,
+    Schedule,
+    StepDecay,
+    StepSubtract,
+    Warmup,
+    WarmupStableDecay,
+)
 
 FAR = 10**15
 NAN, INF = float("nan"), float("inf")
@@ -56,6 +74,33 @@ TABLES = [
     ),
     (Join([Warmup(Constant(1.0), 2), Warmup(Constant(4.0), 2)], [3]), {0: 0.0, 1: 0.5, 2: 1.0, 3: 0.0, 4: 2.0, 5: 4.0, 6: 4.0}),
     (Join([Constant(0.5)], []), {0: 0.5, FAR: 0.5}),
+    (Linear(1.0, 4), {0: 1.0, 1: 0.75, 3: 0.25, 4: 0.0, 5: 0.0, FAR: 0.0}),
+    (Linear(1.0, 8, floor=0.5), {0: 1.0, 4: 0.75, 7: 0.5625, 8: 0.5, 9: 0.5, FAR: 0.5}),
+    (Polynomial(1.0, 4), {0: 1.0, 1: 0.5625, 2: 0.25, 3: 0.0625, 4: 0.0, 5: 0.0, FAR: 0.0}),
+    (Polynomial(2.0, 2, floor=1.0, power=3), {0: 2.0, 1: 1.125, 2: 1.0, 3: 1.0}),
+    (Cosine(1.0, 2), {0: 1.0, 1: 0.5, 2: 0.0, 3: 0.0, 4: 0.0, FAR: 0.0}),
+    (Cosine(1.0, 4, floor=0.5), {0: 1.0, 2: 0.75, 4: 0.5, 5: 0.5, 8: 0.5, FAR: 0.5}),
+    (CosineRestarts(1.0, 2), {0: 1.0, 1: 0.5, 2: 1.0, 3: 0.5, 4: 1.0, FAR: 1.0, FAR + 1: 0.5}),
+    (CosineRestarts(1.0, 2, growth=2, floor=0.5), {0: 1.0, 1: 0.75, 2: 1.0, 4: 0.75, 6: 1.0, 10: 0.75, 14: 1.0, 22: 0.75, 30: 1.0}),
+    (InverseTime(1.0, decay=1.0), {0: 1.0, 1: 0.5, 3: 0.25, 7: 0.125}),
+    (InverseTime(2.0, decay=0.5, every=4), {0: 2.0, 8: 1.0, 24: 0.5}),
+    (InverseTime(0.5, decay=0), {0: 0.5, FAR: 0.5}),
+    (InverseSqrt(1.0, 4), {0: 1.0, 12: 0.5, 60: 0.25}),
+    # Vaswani et al. (2017): up to the peak at the last warm-up step, then one over the square root of the step.
+    (Warmup(InverseSqrt(1.0, 4), 4), {0: 0.0, 2: 0.5, 4: 1.0, 16: 0.5, 64: 0.25}),
+    (
+        WarmupStableDecay(1.0, 2, 6, 4),
+        {0: 0.0, 1: 0.5, 2: 1.0, 3: 1.0, 7: 1.0, 8: 1.0, 9: 0.5, 12: 0.0, 13: 0.0, FAR: 0.0},
+    ),
+    (WarmupStableDecay(1.0, 0, 2, 4, floor=0.5, shape="linear"), {0: 1.0, 2: 1.0, 3: 0.875, 5: 0.625, 6: 0.5, 7: 0.5, FAR: 0.5}),
+    (WarmupStableDecay(1.0, 0, 0, 2, shape="cosine"), {0: 1.0, 1: 0.5, 2: 0.0, 3: 0.0}),
+    (WarmupStableDecay(1.0, 4, 0, 0), {0: 0.0, 3: 0.75, 4: 1.0, 5: 1.0, FAR: 1.0}),
+    (OneCycle(1.0, 8, rise=0.5, start=0.5, floor=0.25), {0: 0.5, 2: 0.75, 4: 1.0, 6: 0.625, 8: 0.25, 9: 0.25, FAR: 0.25}),
+    (OneCycle(25.0, 10, rise=0.2), {0: 1.0, 1: 13.0, 2: 25.0, 6: 12.5, 10: 0.0, 11: 0.0}),
+    # Shares that would round to no climb or no fall still leave a step of each.
+    (OneCycle(1.0, 2, rise=0.01, start=0.0), {0: 0.0, 1: 1.0, 2: 0.0, 3: 0.0}),
+    (OneCycle(1.0, 2, rise=0.99, start=0.0), {0: 0.0, 1: 1.0, 2: 0.0, 3: 0.0}),
+    (Cyclical(1.0, 2, 0.5), {0: 0.5, 1: 0.75, 2: 1.0, 3: 0.75, 4: 0.5, 5: 0.75, 6: 1.0, 8: 0.5, 4 * 10**14: 0.5}),
 ]
 
 
@@ -70,6 +115,23 @@ def test_exponential_has_the_digits_of_mpmath(step):
     true = mpmath.mpf(0.3) * mpmath.power(mpmath.mpf(0.9), mpmath.mpf(step) / 100)
     # The exponent step / 100 is rounded once, which the power magnifies by step / 100 * log(0.9).
     assert Exponential(0.3, factor=0.9, every=100)(step) == pytest.approx(float(true), rel=4e-15, abs=0)
+
+
+@pytest.mark.parametrize("step", range(0, 101, 10))
+def test_cosine_has_the_digits_of_mpmath(step):
+    share = (1 + mpmath.cos(mpmath.pi * step / 100)) / 2
+    true = mpmath.mpf(0.1) * (1 - share) + mpmath.mpf(0.3) * share
+    assert Cosine(0.3, 100, floor=0.1)(step) == pytest.approx(float(true), rel=4e-16, abs=0)
+
+
+def test_restarts_fall_on_exact_steps():
+    # At step 847 of 7 * 3 ** k, libraries that take a logarithm miss the restart.
+    schedule, starts = CosineRestarts(1.0, first_cycle=7, growth=3), [0]
+    while starts[-1] < 10**15:
+        starts.append(starts[-1] + 7 * 3 ** (len(starts) - 1))
+    assert 847 in starts
+    assert [schedule(start) for start in starts] == [1.0] * len(starts)
+    assert all(schedule(start - 1) < 0.1 for start in starts[1:12])
 
 
 # --- Laws ----------------------------------------------------------------------------------------
@@ -90,8 +152,27 @@ decays = st.one_of(
         )
     ),
 )
+falls = rates.flatmap(
+    lambda peak: st.one_of(
+        st.builds(Linear, st.just(peak), lengths, st.floats(0, peak)),
+        st.builds(Polynomial, st.just(peak), lengths, st.floats(0, peak), st.floats(0.1, 5)),
+        st.builds(Cosine, st.just(peak), lengths, st.floats(0, peak)),
+        st.builds(InverseTime, st.just(peak), st.floats(0, 5), lengths),
+        st.builds(InverseSqrt, st.just(peak), lengths),
+        st.builds(WarmupStableDecay, st.just(peak), st.just(0), st.integers(0, 50), st.integers(0, 50), st.floats(0, peak), st.sampled_from(["1-sqrt", "linear", "cosine"])),
+    )
+)
+waves = rates.flatmap(
+    lambda peak: st.one_of(
+        st.builds(CosineRestarts, st.just(peak), lengths, st.integers(1, 4), st.floats(0, peak)),
+        st.builds(WarmupStableDecay, st.just(peak), lengths, st.integers(0, 50), st.integers(0, 50), st.floats(0, peak)),
+        st.builds(OneCycle, st.just(peak), st.integers(2, 100), st.floats(0.01, 0.99), st.floats(0, peak), st.floats(0, peak)),
+        st.builds(Cyclical, st.just(peak), lengths, st.floats(0, peak)),
+    )
+)
+ROUNDING = 1 + 4e-16
 schedules = st.recursive(
-    decays,
+    st.one_of(decays, falls, waves),
     lambda inner: st.one_of(
         st.builds(Warmup, inner, st.integers(0, 50)),
         st.lists(inner, min_size=1, max_size=3).flatmap(
@@ -134,7 +215,20 @@ def test_the_order_of_the_questions_does_not_matter(schedule, steps):
 @given(schedules, steps)
 def test_the_rate_stays_between_zero_and_the_peak(schedule, steps):
     rate = schedule(np.array(steps))
-    assert (rate >= 0).all() and (rate <= peak_of(schedule)).all()
+    assert (rate >= 0).all() and (rate <= peak_of(schedule) * ROUNDING).all()
+
+
+@given(falls)
+def test_a_fall_starts_at_its_peak_and_never_rises(schedule):
+    rate = schedule(np.arange(400))
+    assert rate[0] == schedule.peak
+    assert (rate[1:] <= rate[:-1] * ROUNDING).all()
+
+
+@given(rates.flatmap(lambda peak: st.tuples(st.sampled_from([Linear, Polynomial, Cosine]), st.just(peak), lengths, st.floats(0, peak))))
+def test_a_fall_reaches_its_floor_at_the_horizon_and_holds_it(case):
+    kind, peak, total, floor = case
+    assert kind(peak, total, floor)(np.arange(total, total + 50)).tolist() == [floor] * 50
 
 
 @given(decays)
@@ -246,6 +340,13 @@ def test_defaults():
     assert Exponential(1.0, 0.5) == Exponential(1.0, 0.5, every=1, staircase=False)
     assert StepSubtract(1.0, 0.1, 5) == StepSubtract(1.0, 0.1, 5, floor=0.0)
     assert Warmup(Constant(1.0), 5) == Warmup(Constant(1.0), 5, start=0.0)
+    assert Linear(1.0, 5) == Linear(1.0, 5, floor=0.0)
+    assert Polynomial(1.0, 5) == Polynomial(1.0, 5, floor=0.0, power=2.0)
+    assert Cosine(1.0, 5) == Cosine(1.0, 5, floor=0.0)
+    assert CosineRestarts(1.0, 5) == CosineRestarts(1.0, 5, growth=1, floor=0.0)
+    assert InverseTime(1.0, 0.5) == InverseTime(1.0, 0.5, every=1)
+    assert WarmupStableDecay(1.0, 1, 2, 3) == WarmupStableDecay(1.0, 1, 2, 3, floor=0.0, shape="1-sqrt")
+    assert OneCycle(1.0, 10) == OneCycle(1.0, 10, rise=0.3, start=1 / 25, floor=0.0)
 
 
 def test_whole_numbers_as_rates_do_not_make_whole_number_schedules():
@@ -286,7 +387,7 @@ def _operator(name):
     return method
 
 
-for _name in "add radd sub rsub mul rmul truediv rtruediv floordiv pow rpow ge gt le lt".split():
+for _name in "add radd sub rsub mul rmul truediv rtruediv floordiv mod pow rpow ge gt le lt".split():
     setattr(Tracer, f"__{_name}__", _operator(f"__{_name}__"))
 
 
@@ -297,7 +398,7 @@ class Namespace:
         self.calls = []
 
     def __getattr__(self, name):
-        if name not in ("where", "maximum", "minimum", "zeros_like", "asarray", "floor"):
+        if name not in ("where", "maximum", "minimum", "zeros_like", "ones_like", "asarray", "floor", "abs", "cos", "sqrt"):
             raise AttributeError(f"a schedule asked for {name}")
 
         def function(*arguments):
@@ -365,6 +466,32 @@ REFUSALS = [
     (lambda: Join([C, C], []), ValueError, "0 boundaries need 1 pieces, received 2"),
     (lambda: Join([], []), ValueError, "0 boundaries need 1 pieces, received 0"),
     (lambda: Join([C, 0.1], [5]), TypeError, "expected a schedule, received 0.1"),
+    (lambda: Linear(-1, 5), ValueError, "peak must be at least 0, received -1"),
+    (lambda: Linear(1, 0), ValueError, "total_steps must be at least 1, received 0"),
+    (lambda: Linear(1, 5, floor=2), ValueError, "floor must be at most 1.0, received 2"),
+    (lambda: Polynomial(1, 5, power=0), ValueError, "power must be above 0, received 0"),
+    (lambda: Polynomial(1, 5.5), TypeError, "total_steps must be a whole number, received 5.5"),
+    (lambda: Cosine(1, 5, floor=-0.1), ValueError, "floor must be at least 0, received -0.1"),
+    (lambda: CosineRestarts(1, 0), ValueError, "first_cycle must be at least 1, received 0"),
+    (lambda: CosineRestarts(1, 5, growth=0), ValueError, "growth must be at least 1, received 0"),
+    (lambda: CosineRestarts(1, 5, growth=1.5), TypeError, "growth must be a whole number, received 1.5"),
+    (lambda: CosineRestarts(1, 5, floor=2), ValueError, "floor must be at most 1.0, received 2"),
+    (lambda: InverseTime(1, -1), ValueError, "decay must be at least 0, received -1"),
+    (lambda: InverseTime(1, 1, 0), ValueError, "every must be at least 1, received 0"),
+    (lambda: InverseSqrt(-1, 5), ValueError, "peak must be at least 0, received -1"),
+    (lambda: InverseSqrt(1, 0), ValueError, "timescale must be at least 1, received 0"),
+    (lambda: WarmupStableDecay(1, -1, 2, 3), ValueError, "warmup_steps must be at least 0, received -1"),
+    (lambda: WarmupStableDecay(1, 1, -2, 3), ValueError, "stable_steps must be at least 0, received -2"),
+    (lambda: WarmupStableDecay(1, 1, 2, -3), ValueError, "decay_steps must be at least 0, received -3"),
+    (lambda: WarmupStableDecay(1, 1, 2, 3, shape="cubic"), ValueError, "shape must be one of '1-sqrt', 'linear', 'cosine', received 'cubic'"),
+    (lambda: WarmupStableDecay(1, 1, 2, 3, floor=2), ValueError, "floor must be at most 1.0, received 2"),
+    (lambda: OneCycle(1, 1), ValueError, "total_steps must be at least 2, received 1"),
+    (lambda: OneCycle(1, 10, rise=0), ValueError, "rise must be above 0, received 0"),
+    (lambda: OneCycle(1, 10, rise=1), ValueError, "rise must be below 1, received 1"),
+    (lambda: OneCycle(1, 10, start=2), ValueError, "start must be at most 1.0, received 2"),
+    (lambda: OneCycle(1, 10, floor=2), ValueError, "floor must be at most 1.0, received 2"),
+    (lambda: Cyclical(1, 0, 0), ValueError, "half_cycle must be at least 1, received 0"),
+    (lambda: Cyclical(1, 5, 2), ValueError, "floor must be at most 1.0, received 2"),
     (lambda: Join([C, C, C], [9, 3]), ValueError, "boundaries must increase, received 3 after 9"),
 ]
 
