@@ -99,12 +99,62 @@ def finite(name, array):
     return array
 
 
-def same_shape(predictions, targets):
+def same_shape(first, second, name="predictions", other="targets"):
     """Refuse unequal shapes, because broadcasting them would silently compare all pairs."""
-    if predictions.shape != targets.shape:
-        raise ValueError(
-            f"predictions have shape {predictions.shape}, targets {targets.shape}; losses do not broadcast"
-        )
+    if first.shape != second.shape:
+        raise ValueError(f"{name} have shape {first.shape}, {other} {second.shape}; losses do not broadcast")
+
+
+def numbers_alike(first, second, name="predictions", other="targets"):
+    """Return two finite arrays of one shape, the second in the type of the first."""
+    first, second = finite(name, floating(name, first)), finite(other, floating(other, second))
+    same_shape(first, second, name, other)
+    return first, second.astype(first.dtype, copy=False)
+
+
+def within(name, array, low, high):
+    """Refuse an array with an entry below `low` or above `high`."""
+    # Written so that NaN, which is neither below nor above, is refused too.
+    bad = ~((array >= low) & (array <= high))
+    if bad.any():
+        index = first_index(bad)
+        bounds = f"be at least {low}" if high == np.inf else f"lie between {low} and {high}"
+        raise ValueError(f"{name} must {bounds}, received {array[index]} at index {index}")
+
+
+def either(name, array, choices):
+    """Refuse an array with an entry that is neither of two `choices`."""
+    first, second = choices
+    bad = (array != first) & (array != second)
+    if bad.any():
+        index = first_index(bad)
+        raise ValueError(f"{name} must be {first} or {second}, received {array[index]} at index {index}")
+
+
+def logits(name, values):
+    """Return `values`, shape (..., K), if each row has a finite maximum; -inf beside it is allowed."""
+    array = floating(name, values)
+    if array.ndim < 1:
+        raise ValueError(f"{name} need an axis of classes, received shape {array.shape}")
+    bad = ~np.isfinite(array.max(axis=-1))
+    if bad.any():
+        index = first_index(bad)
+        raise ValueError(f"{name} need a finite maximum in each row, received {array[index]} at index {index}")
+    return array
+
+
+def distributions(name, values):
+    """Return `values`, shape (..., K), if each row lies between 0 and 1 and sums to 1 (to 0.001)."""
+    array = floating(name, values)
+    if array.ndim < 1:
+        raise ValueError(f"{name} need an axis of classes, received shape {array.shape}")
+    within(name, array, 0, 1)
+    totals = array.sum(axis=-1)
+    bad = np.abs(totals - 1) > 1e-3
+    if bad.any():
+        index = first_index(bad)
+        raise ValueError(f"{name} must sum to 1 in each row, received the sum {totals[index]} at index {index}")
+    return array
 
 
 def labels(values, shape, classes, ignore_index=None):

@@ -47,13 +47,19 @@ def log_sum_exp(x, axis=-1):
 def log_softmax(x, axis=-1):
     """Return ``x - log_sum_exp(x)``: the logarithm of the softmax, same shape as `x`.
 
+    The maximum is taken from `x` before anything is added to it, so that a class of
+    probability almost 1 keeps the digits of what is missing.
+
     Examples
     --------
     >>> log_softmax(np.array([1000.0, 0.0])).tolist()
     [0.0, -1000.0]
+    >>> log_softmax(np.array([40.0, 0.0])).tolist()
+    [-4.248354255291589e-18, -40.0]
     """
     x = np.asarray(x)
-    return x - np.expand_dims(log_sum_exp(x, axis), axis)
+    below = x - x.max(axis=axis, keepdims=True)
+    return below - np.expand_dims(log_sum_exp(below, axis), axis)
 
 
 def softmax(x, axis=-1):
@@ -96,3 +102,16 @@ def softplus(x):
     """
     x = np.asarray(x)
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def zero_safe_product(x, y):
+    """Return ``x * y`` with ``0 * y = 0`` even where `y` is infinite; arrays of one shape.
+
+    It is what :math:`0 \\log 0 = 0` asks for.
+
+    Examples
+    --------
+    >>> zero_safe_product(np.array([0.0, 2.0]), np.array([-np.inf, 3.0])).tolist()
+    [0.0, 6.0]
+    """
+    return np.multiply(x, y, out=np.zeros_like(x), where=x != 0)

@@ -1,17 +1,19 @@
 """Losses against mpmath, SciPy and scikit-learn; their gradients against central differences."""
 
 import functools
+from typing import Callable, NamedTuple
 
 import mpmath
 import numpy as np
 import pytest
 import scipy.special
+import scipy.stats
 import sklearn.metrics
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trainlab import losses
-from trainlab.losses import softmax_cross_entropy, squared_error
+from trainlab.losses import classification, softmax_cross_entropy, squared_error
 
 mpmath.mp.dps = 50
 INF, NAN = np.inf, np.nan
@@ -21,10 +23,49 @@ N, K = 6, 4
 LOGITS = RNG.normal(0, 2, (N, K))
 LABELS = np.array([0, 3, 1, 1, 2, 0])
 NUMBERS, TARGETS = RNG.normal(size=(N, 2)), RNG.normal(size=(N, 2))
+ANSWERS = np.array([[0, 1], [1, 0], [1, 1], [0, 0], [1, 0], [0, 1]])
+SHARES = scipy.special.softmax(RNG.normal(size=(N, K)), axis=1)
+SHARES[1] = [0, 1, 0, 0]
+CHANCES = RNG.uniform(0.05, 0.95, (N, 2))
+DISTANCES = RNG.uniform(1, 3, (N, 2))
 WEIGHTS = np.array([0.5, 2.0, 0.0, 1.0, 3.0, 0.25])
 
-# name: (loss of one array, where to differentiate it, the weights' shape)
-CASES = {"squared_error": (lambda x, **k: squared_error(x, TARGETS, **k), NUMBERS, (N, 2))}
+
+class Case(NamedTuple):
+    """A loss, where to differentiate it, its other arguments and options."""
+
+    loss: Callable
+    x: np.ndarray
+    arguments: tuple = ()
+    options: dict = {}
+    shape: tuple = (N, 2)  # of the values
+
+    def __call__(self, x, rows=slice(None), **more):
+        return self.loss(x, *(argument[rows] for argument in self.arguments), **self.options, **more)
+
+
+CASES = {
+    "squared_error": Case(losses.squared_error, NUMBERS, (TARGETS,)),
+    "absolute_error": Case(losses.absolute_error, NUMBERS, (TARGETS,)),
+    "huber": Case(losses.huber, NUMBERS, (TARGETS,)),
+    "huber delta=0.3": Case(losses.huber, NUMBERS, (TARGETS,), {"delta": 0.3}),
+    "log_cosh": Case(losses.log_cosh, 2 * NUMBERS, (TARGETS,)),
+    "quantile": Case(losses.quantile, NUMBERS, (TARGETS,), {"level": 0.9}),
+    "gaussian_nll": Case(losses.gaussian_nll, NUMBERS, (TARGETS[:, 0],), {}, (N,)),
+    "binary_cross_entropy": Case(losses.binary_cross_entropy, NUMBERS, (ANSWERS,)),
+    "binary_cross_entropy shares": Case(losses.binary_cross_entropy, NUMBERS, (CHANCES,)),
+    "focal": Case(losses.focal, NUMBERS, (ANSWERS,)),
+    "focal gamma=0.5 alpha=0.25": Case(losses.focal, NUMBERS, (ANSWERS,), {"gamma": 0.5, "alpha": 0.25}),
+    "hinge": Case(losses.hinge, 2 * NUMBERS, (2 * ANSWERS - 1,)),
+    "soft_cross_entropy": Case(losses.soft_cross_entropy, LOGITS, (SHARES,), {}, (N,)),
+    "cross_entropy": Case(losses.cross_entropy, scipy.special.softmax(LOGITS / 2, axis=1), (SHARES,), {}, (N,)),
+    "log_loss": Case(losses.log_loss, CHANCES, (ANSWERS,)),
+    "kl_divergence": Case(losses.kl_divergence, LOGITS, (SHARES,), {}, (N,)),
+    "distillation": Case(losses.distillation, LOGITS, (RNG.normal(0, 3, (N, K)),), {"temperature": 2.5}, (N,)),
+    "info_nce": Case(losses.info_nce, RNG.normal(size=(N, 2, 3)), (), {"temperature": 0.5}),
+    "triplet": Case(losses.triplet, DISTANCES, (DISTANCES[::-1],), {"margin": 0.4}),
+    "preference": Case(losses.preference, NUMBERS, (TARGETS,), {"beta": 0.7}),
+}
 for options in (
     {},
     {"label_smoothing": 0.1},
@@ -32,12 +73,8 @@ for options in (
     {"ignore_index": 1},
     {"label_smoothing": 0.2, "z_loss": 0.01, "ignore_index": 0},
 ):
-    name = ", ".join(f"{key}={value}" for key, value in options.items()) or "plain"
-    CASES["cross_entropy " + name] = (
-        lambda x, options=options, **k: softmax_cross_entropy(x, LABELS, **options, **k),
-        LOGITS,
-        (N,),
-    )
+    name = " ".join(f"{key}={value}" for key, value in options.items()) or "plain"
+    CASES["softmax_cross_entropy " + name] = Case(softmax_cross_entropy, LOGITS, (LABELS,), options, (N,))
 
 
 def weights_of(kind, shape):
@@ -68,7 +105,8 @@ def central_differences(function, x, h=1e-5):
 @every_weighting
 @every_reduction
 def test_the_gradient_agrees_with_central_differences(case, weighting, reduction):
-    loss, x, shape = CASES[case]
+    loss = CASES[case]
+    x, shape = loss.x, loss.shape
     loss = functools.partial(loss, weights=weights_of(weighting, shape), reduction=reduction)
     jacobian = central_differences(lambda x: loss(x).value, x)
     gradient = loss(x).gradient
@@ -217,13 +255,361 @@ def test_class_weights_give_the_weighted_mean_by_hand():
     assert value == pytest.approx(1.25 * np.log(2), rel=1e-15)
 
 
+# --- The other losses against definitions in 50 digits -------------------------------------------
+
+mp, log, exp = mpmath.mpf, mpmath.log, mpmath.exp
+
+
+def mp_sigmoid(x):
+    return 1 / (1 + exp(-x))
+
+
+def mp_huber(r, delta=1):
+    delta = mp(delta)
+    return r**2 / 2 if abs(r) <= delta else delta * (abs(r) - delta / 2)
+
+
+def mp_focal(x, y, gamma, alpha):
+    p = mp_sigmoid(x if y == 1 else -x)
+    share = 1 if alpha is None else mp(alpha) if y == 1 else 1 - mp(alpha)
+    return -share * (1 - p) ** mp(gamma) * log(p)
+
+
+# name: (loss, other arguments, options, its definition at one number, where)
+FAR = [-1e4, -745.0, -40.0, -37.0, -1.5, -1e-3, -1e-9, 1e-12, 0.25, 1.0, 36.0, 40.0, 700.0, 1e4]
+ELEMENTWISE = {
+    "squared_error": (losses.squared_error, 0.0, {}, lambda r: r**2, FAR + [1e100]),
+    "absolute_error": (losses.absolute_error, 0.0, {}, abs, FAR + [1e308]),
+    "huber": (losses.huber, 0.0, {}, mp_huber, FAR + [1e200, -1e308]),
+    "huber delta=1e-3": (losses.huber, 0.0, {"delta": 1e-3}, lambda r: mp_huber(r, 1e-3), FAR),
+    "log_cosh": (losses.log_cosh, 0.0, {}, lambda r: log(mpmath.cosh(r)), FAR + [0.999, 1.001, 1e300, 1e-150]),
+    "quantile 0.9": (losses.quantile, 0.0, {"level": 0.9}, lambda r: (mp(1) - mp(0.9) if r > 0 else -mp(0.9)) * r, FAR),
+    "binary_cross_entropy yes": (losses.binary_cross_entropy, 1.0, {}, lambda x: log(1 + exp(-x)), FAR),
+    "binary_cross_entropy no": (losses.binary_cross_entropy, 0.0, {}, lambda x: log(1 + exp(x)), FAR),
+    "binary_cross_entropy 1/4": (losses.binary_cross_entropy, 0.25, {}, lambda x: log(1 + exp(x)) - x / 4, FAR),
+    "focal yes": (losses.focal, 1, {}, lambda x: mp_focal(x, 1, 2, None), FAR),
+    "focal no gamma=0.5": (losses.focal, 0, {"gamma": 0.5}, lambda x: mp_focal(x, 0, 0.5, None), FAR),
+    "focal yes gamma=5 alpha=0.3": (losses.focal, 1, {"gamma": 5, "alpha": 0.3}, lambda x: mp_focal(x, 1, 5, 0.3), FAR),
+    "focal no gamma=0 alpha=0.3": (losses.focal, 0, {"gamma": 0, "alpha": 0.3}, lambda x: mp_focal(x, 0, 0, 0.3), FAR),
+    "hinge": (losses.hinge, 1, {}, lambda x: max(mp(0), 1 - x), FAR),
+    "log_loss yes": (losses.log_loss, 1.0, {}, lambda p: -log(p), [1e-300, 1e-9, 0.5, 0.999, 1 - 2**-53]),
+    "log_loss no": (losses.log_loss, 0.0, {}, lambda p: -log(1 - p), [1e-300, 1e-9, 0.5, 0.999, 1 - 2**-53]),
+    "log_loss 1/4": (losses.log_loss, 0.25, {}, lambda p: -log(p) / 4 - 3 * log(1 - p) / 4, [1e-300, 1e-9, 0.5, 0.999]),
+    "preference": (losses.preference, 0.0, {}, lambda c: log(1 + exp(-c)), FAR),
+    "preference beta=0.125": (losses.preference, 1.0, {"beta": 0.125}, lambda c: log(1 + exp((1 - c) / 8)), FAR),
+}
+TINY = 5e-324  # the smallest number above 0: below about 1e-308 float64 has fewer digits to be right in
+
+
+@pytest.mark.parametrize("name, x", [(name, x) for name, row in ELEMENTWISE.items() for x in row[-1]], ids=str)
+def test_value_and_gradient_have_the_digits_of_the_definition(name, x):
+    loss, other, options, definition, _ = ELEMENTWISE[name]
+    with mpmath.workdps(400):
+        value, slope = float(definition(mp(x))), float(mpmath.diff(definition, mp(x), h=mp(10) ** -380 * max(1, abs(mp(x)))))
+    if x in (1.0,) and name in ("huber", "hinge"):
+        slope = {"huber": 1.0, "hinge": 0.0}[name]  # the documented slope at the kink
+    ours = loss([x], [other], **options)
+    assert ours.value == pytest.approx(value, rel=2e-15, abs=2 * TINY)
+    assert ours.gradient[0] == pytest.approx(slope, rel=2e-15 if "beta" not in name else 3e-15, abs=2 * TINY)
+
+
+@pytest.mark.parametrize("log_variance", [-40.0, -1.0, 0.0, 3.0, 700.0, -700.0])
+@pytest.mark.parametrize("error", [0.0, 1e-9, -0.5, 30.0])
+def test_gaussian_nll_is_the_normal_densitys_logarithm(error, log_variance):
+    def definition(mean, s):
+        variance = exp(s)
+        return -log(exp(-((mean - 2) ** 2) / (2 * variance)) / mpmath.sqrt(2 * mpmath.pi * variance))
+
+    mean, s = mp(2) + mp(error), mp(log_variance)
+    mean = mp(float(mean))
+    square = (mean - 2) ** 2 / exp(s)
+    with mpmath.workdps(60):
+        value = definition(mean, s) if square < 1e4 else (log(2 * mpmath.pi) + s + square) / 2
+    ours = losses.gaussian_nll([[float(mean), log_variance]], [2.0])
+    assert ours.value == pytest.approx(float(value), rel=4e-15)
+    assert ours.gradient[0, 0] == pytest.approx(float((mean - 2) / exp(s)), rel=4e-15, abs=0)
+    assert ours.gradient[0, 1] == pytest.approx(float((1 - square) / 2), rel=4e-15)
+
+
+def test_gaussian_nll_is_scipys():
+    predictions = RNG.normal(size=(N, 2))
+    expected = -scipy.stats.norm.logpdf(TARGETS[:, 0], predictions[:, 0], np.exp(predictions[:, 1] / 2))
+    ours = losses.gaussian_nll(predictions, TARGETS[:, 0], reduction="none").value
+    np.testing.assert_allclose(ours, expected, rtol=1e-13)
+
+
+def mp_softmax(logits):
+    terms = [exp(mp(z)) for z in logits]
+    return [term / mpmath.fsum(terms) for term in terms]
+
+
+ROWS = [
+    ([40.0, 0.0, 1.0], [1.0, 0.0, 0.0]),
+    ([40.0, 0.0, 1.0], [0.0, 1.0, 0.0]),
+    ([0.0, -40.0, -41.0], [0.5, 0.25, 0.25]),
+    ([37.0, 0.0, -745.0], [1 - 2**-40, 2**-41, 2**-41]),
+    ([1e4, 0.0, 1.0], [0.0, 0.5, 0.5]),
+    ([0.0, 0.0, 0.0], [1.0, 0.0, 0.0]),
+]
+
+
+@pytest.mark.parametrize("logits, targets", ROWS, ids=str)
+def test_distribution_losses_have_the_digits_of_the_definition(logits, targets):
+    with mpmath.workdps(6000):  # exp(-1e4) has its first digit at place 4343
+        p, q = mp_softmax(logits), [mp(t) for t in targets]
+        cross = float(-mpmath.fsum(b * log(a) for a, b in zip(p, q)))
+        divergence = float(mpmath.fsum(b * log(b / a) for a, b in zip(p, q) if b > 0))
+        slope = [float(a - b) for a, b in zip(p, q)]
+    ours = losses.soft_cross_entropy([logits], [targets])
+    assert ours.value == pytest.approx(cross, rel=4e-15, abs=0)
+    np.testing.assert_allclose(ours.gradient[0], slope, rtol=4e-15, atol=0)
+    ours = losses.kl_divergence([logits], [targets])
+    # Where both nearly agree the terms nearly cancel, and what is left has fewer digits.
+    assert ours.value == pytest.approx(divergence, rel=4e-15, abs=1e-15 if "99" in str(targets) else 0)
+    np.testing.assert_allclose(ours.gradient[0], slope, rtol=4e-15, atol=0)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 8.0])
+@pytest.mark.parametrize("student, teacher", [([40.0, 0.0, 1.0], [0.0, 2.0, 1.0]), ([40.0, 0.0, 1.0], [40.0, 1.0, 0.0]), ([0.0, 0.0, 0.0], [9.0, 0.0, 0.0])])
+def test_distillation_has_the_digits_of_the_definition(student, teacher, temperature):
+    T = mp(temperature)
+    p, q = mp_softmax([z / T for z in student]), mp_softmax([z / T for z in teacher])
+    value = float(T**2 * mpmath.fsum(b * log(b / a) for a, b in zip(p, q)))
+    slope = [float(T * (a - b)) for a, b in zip(p, q)]
+    ours = losses.distillation([student], [teacher], temperature=temperature)
+    # Probabilities of almost the same size cancel; what is left has their absolute accuracy.
+    assert ours.value == pytest.approx(value, rel=1e-14, abs=1e-17)
+    np.testing.assert_allclose(ours.gradient[0], slope, rtol=1e-14, atol=1e-16)
+
+
+# --- The other losses against SciPy, scikit-learn and each other ---------------------------------
+
+
+def test_regression_losses_are_sklearns_and_scipys():
+    x, y = NUMBERS[:, 0], TARGETS[:, 0]
+    assert losses.absolute_error(x, y).value == pytest.approx(sklearn.metrics.mean_absolute_error(y, x), rel=1e-14)
+    for level in (0.1, 0.5, 0.9):
+        assert losses.quantile(x, y, level=level).value == pytest.approx(
+            sklearn.metrics.mean_pinball_loss(y, x, alpha=level), rel=1e-14
+        )
+    for delta in (0.1, 1.0, 3.0):
+        np.testing.assert_allclose(
+            losses.huber(x, y, delta=delta, reduction="none").value, scipy.special.huber(delta, x - y), rtol=1e-14
+        )
+
+
+def test_the_pinball_of_level_half_is_half_the_absolute_error():
+    for mine, theirs in zip(losses.quantile(NUMBERS, TARGETS, level=0.5), losses.absolute_error(NUMBERS, TARGETS)):
+        np.testing.assert_allclose(mine, theirs / 2, rtol=1e-15)
+
+
+def test_the_best_constant_is_the_quantile_the_median_the_mean():
+    values = np.sort(RNG.normal(size=101))
+    grid = np.repeat(values[:, None], 101, axis=1)
+    everyone = np.broadcast_to(values, (101, 101))
+    for level in (0.1, 0.5, 0.9):
+        cost = losses.quantile(grid, everyone, level=level, reduction="none").value.sum(axis=1)
+        assert values[cost.argmin()] == np.quantile(values, level)
+    assert values[losses.absolute_error(grid, everyone, reduction="none").value.sum(axis=1).argmin()] == np.median(values)
+    assert losses.squared_error(np.full(101, values.mean()), values, reduction="sum").gradient.sum() == pytest.approx(0, abs=1e-13)
+
+
+def test_binary_cross_entropy_is_that_of_two_classes_and_sklearns_log_loss():
+    x, y = NUMBERS[:, 0], ANSWERS[:, 0]
+    value, gradient = losses.binary_cross_entropy(x, y)
+    two = softmax_cross_entropy(np.column_stack([np.zeros(N), x]), y)
+    assert value == pytest.approx(two.value, rel=1e-14)
+    np.testing.assert_allclose(gradient, two.gradient[:, 1], rtol=1e-13)
+    assert value == pytest.approx(sklearn.metrics.log_loss(y, scipy.special.expit(x)), rel=1e-14)
+
+
+def test_binary_cross_entropy_agrees_with_sklearns_own_loss():
+    from sklearn._loss import HalfBinomialLoss
+
+    x, y = np.array([-800.0, -40.0, -1.0, 0.0, 3.0, 40.0, 800.0]), np.array([0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 0.0])
+    value, gradient = HalfBinomialLoss().loss_gradient(y_true=y, raw_prediction=x)
+    ours = losses.binary_cross_entropy(x, y, reduction="none")
+    np.testing.assert_allclose(ours.value, value, rtol=1e-15)
+    np.testing.assert_allclose(ours.gradient, gradient, rtol=1e-15)
+
+
+def test_the_articles_two_forms_are_one_and_both_are_sklearns():
+    p, y = CHANCES[:, 0], ANSWERS[:, 0]
+    pair, hot = np.column_stack([1 - p, p]), np.eye(2)[y]
+    value = losses.log_loss(p, y).value
+    assert value == pytest.approx(losses.cross_entropy(pair, hot).value, rel=1e-14)
+    assert value == pytest.approx(sklearn.metrics.log_loss(y, p), rel=1e-14)
+
+
+def test_cross_entropy_on_probabilities_is_that_on_logits():
+    p = scipy.special.softmax(LOGITS, axis=1)
+    by_logits = losses.soft_cross_entropy(LOGITS, SHARES, reduction="none").value
+    np.testing.assert_allclose(losses.cross_entropy(p, SHARES, reduction="none").value, by_logits, rtol=1e-14)
+    hot = np.eye(K)[LABELS]
+    np.testing.assert_allclose(losses.soft_cross_entropy(LOGITS, hot).gradient, softmax_cross_entropy(LOGITS, LABELS).gradient, rtol=1e-14)
+    assert losses.soft_cross_entropy(LOGITS, hot).value == pytest.approx(softmax_cross_entropy(LOGITS, LABELS).value, rel=1e-14)
+
+
+def test_kl_divergence_is_scipys_and_the_cross_entropy_less_the_entropy():
+    p = scipy.special.softmax(LOGITS, axis=1)
+    ours = losses.kl_divergence(LOGITS, SHARES, reduction="none")
+    np.testing.assert_allclose(ours.value, scipy.special.rel_entr(SHARES, p).sum(axis=1), rtol=1e-13)
+    cross = losses.soft_cross_entropy(LOGITS, SHARES, reduction="none")
+    np.testing.assert_allclose(ours.value, cross.value - scipy.stats.entropy(SHARES, axis=1), rtol=1e-13)
+    np.testing.assert_array_equal(ours.gradient, cross.gradient)
+
+
+def test_distillation_at_temperature_one_is_the_divergence_from_the_teacher():
+    teacher = RNG.normal(size=(N, K))
+    ours = losses.distillation(LOGITS, teacher, temperature=1.0)
+    other = losses.kl_divergence(LOGITS, scipy.special.softmax(teacher, axis=1))
+    assert ours.value == pytest.approx(other.value, rel=1e-13)
+    np.testing.assert_allclose(ours.gradient, other.gradient, rtol=1e-12, atol=1e-16)
+
+
+def test_hot_distillation_compares_centred_logits():
+    # Hinton et al. (2015), section 2.1: for a large T the gradient is the logits' difference over K.
+    teacher = RNG.normal(size=(N, K))
+    student = LOGITS - LOGITS.mean(axis=1, keepdims=True)
+    teacher -= teacher.mean(axis=1, keepdims=True)
+    gradient = losses.distillation(student, teacher, temperature=1e5, reduction="sum").gradient
+    np.testing.assert_allclose(gradient, (student - teacher) / K, atol=1e-4)
+
+
+def test_focal_without_focus_is_binary_cross_entropy():
+    for mine, theirs in zip(losses.focal(NUMBERS, ANSWERS, gamma=0), losses.binary_cross_entropy(NUMBERS, ANSWERS)):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-14)
+
+
+def test_info_nce_by_hand_and_in_both_directions():
+    s = np.log([[2.0, 1.0, 1.0], [1.0, 6.0, 1.0]])
+    value, gradient = losses.info_nce(s, temperature=1.0, reduction="none")
+    np.testing.assert_allclose(value, [np.log(2), np.log(4 / 3)], rtol=1e-15)
+    np.testing.assert_allclose(gradient, [[-0.5, 0.25, 0.25], [0.125, -0.25, 0.125]], rtol=1e-15)
+    halves = losses.info_nce(s / 2, temperature=0.5, reduction="none")
+    np.testing.assert_allclose(halves.value, value, rtol=1e-15)
+    np.testing.assert_allclose(halves.gradient, 2 * gradient, rtol=1e-15)
+
+
+def test_info_nce_can_leave_out_a_pair():
+    s = RNG.normal(size=(3, 3))
+    s[0, 2] = -INF
+    value, gradient = losses.info_nce(s, temperature=1.0, reduction="none")
+    assert value[0] == pytest.approx(losses.info_nce(s[:1, :2], temperature=1.0).value, rel=1e-15)
+    assert gradient[0, 2] == 0
+
+
+def test_preference_and_triplet_turn_around_with_their_arguments():
+    # The gradient for the second argument is minus that for the first.
+    up = losses.preference(NUMBERS, TARGETS, beta=0.3, reduction="none").value
+    for loss, options in ((losses.preference, {"beta": 0.3}), (losses.triplet, {"margin": 0.4})):
+        x, y = (NUMBERS, TARGETS) if loss is losses.preference else (DISTANCES, DISTANCES[::-1].copy())
+        slope = central_differences(lambda y: loss(x, y, **options, reduction="sum").value, y)
+        np.testing.assert_allclose(slope, -loss(x, y, **options, reduction="sum").gradient, atol=1e-8)
+    # -log sigma(m) + log sigma(-m) = -m
+    down = losses.preference(TARGETS, NUMBERS, beta=0.3, reduction="none").value
+    np.testing.assert_allclose(up - down, -0.3 * (NUMBERS - TARGETS), rtol=1e-12)
+
+
+def test_triplet_gives_the_embeddings_gradients_of_its_docstring():
+    a, p, n = RNG.normal(size=(3, N, 4))
+
+    def value(a, p, n):
+        return losses.triplet(((a - p) ** 2).sum(-1), ((a - n) ** 2).sum(-1), margin=2.0, reduction="sum")
+
+    active = value(a, p, n).gradient[:, None]
+    assert 0 < active.sum() < N
+    np.testing.assert_allclose(central_differences(lambda a: value(a, p, n).value, a), active * 2 * (n - p), atol=1e-8)
+    np.testing.assert_allclose(central_differences(lambda p: value(a, p, n).value, p), active * 2 * (p - a), atol=1e-8)
+    np.testing.assert_allclose(central_differences(lambda n: value(a, p, n).value, n), active * 2 * (a - n), atol=1e-8)
+
+
+KINKS = [
+    (lambda: losses.absolute_error([2.0], [2.0]), 0.0, 0.0),
+    (lambda: losses.quantile([2.0], [2.0], level=0.9), 0.0, 0.0),
+    (lambda: losses.huber([1.0], [0.0]), 0.5, 1.0),
+    (lambda: losses.huber([-1.0], [0.0]), 0.5, -1.0),
+    (lambda: losses.hinge([1.0], [1]), 0.0, 0.0),
+    (lambda: losses.hinge([-1.0], [-1]), 0.0, 0.0),
+    (lambda: losses.triplet([1.0], [2.0], margin=1.0), 0.0, 0.0),
+    (lambda: losses.triplet([1.0], [1.0], margin=0.0), 0.0, 0.0),
+    (lambda: losses.hinge([-3.0], [-1]), 0.0, 0.0),
+    (lambda: losses.hinge([-3.0], [1]), 4.0, -1.0),
+    (lambda: losses.hinge([3.0], [-1]), 4.0, 1.0),
+]
+
+
+@pytest.mark.parametrize("call, value, slope", KINKS)
+def test_at_the_kinks(call, value, slope):
+    assert call() == (value, [slope])
+
+
+IMPOSSIBLE = [
+    # loss, value, gradient
+    (lambda: losses.soft_cross_entropy([[0.0, -INF]], [[1, 0]]), 0.0, [0.0, 0.0]),
+    (lambda: losses.soft_cross_entropy([[0.0, -INF]], [[0, 1]]), INF, [1.0, -1.0]),
+    (lambda: losses.soft_cross_entropy([[0.0, -INF]], [[0.5, 0.5]]), INF, [0.5, -0.5]),
+    (lambda: losses.kl_divergence([[0.0, -INF]], [[1, 0]]), 0.0, [0.0, 0.0]),
+    (lambda: losses.kl_divergence([[0.0, -INF]], [[0, 1]]), INF, [1.0, -1.0]),
+    (lambda: losses.distillation([[0.0, 0.0, -INF]], [[0.0, 0.0, -INF]], temperature=2), 0.0, [0.0, 0.0, 0.0]),
+    (lambda: losses.distillation([[0.0, -INF]], [[0.0, 0.0]], temperature=1), INF, [0.5, -0.5]),
+    (lambda: losses.distillation([[1e308, -1e308]], [[1e308, -1e308]], temperature=1e-3), 0.0, [0.0, 0.0]),
+    (lambda: losses.info_nce([[1e300, 0.0]], temperature=1e-10), 0.0, [0.0, 0.0]),
+    (lambda: losses.cross_entropy([[0.0, 1.0]], [[1, 0]]), INF, [-INF, 0.0]),
+    (lambda: losses.cross_entropy([[0.0, 1.0]], [[0, 1]]), 0.0, [0.0, -1.0]),
+    (lambda: losses.cross_entropy([[1e-320, 1.0]], [[0, 1]]), 0.0, [0.0, -1.0]),
+    (lambda: losses.log_loss([0.0, 1.0], [1, 0], reduction="sum"), INF, [-INF, INF]),
+    (lambda: losses.log_loss([1.0, 0.0], [1, 0], reduction="sum"), 0.0, [-1.0, 1.0]),
+    (lambda: losses.focal([1e4], [1], gamma=0.5), 0.0, [0.0]),
+    (lambda: losses.focal([-1e4], [1], gamma=0.5), 1e4, [-1.0]),
+    (lambda: losses.gaussian_nll([[1.0, -1e308]], [0.0]), INF, [INF, -INF]),
+    (lambda: losses.gaussian_nll([[0.0, 1e4]], [0.0]), 5000 + np.log(2 * np.pi) / 2, [0.0, 0.5]),
+    (lambda: losses.gaussian_nll([[0.0, -1e4]], [0.0]), -5000 + np.log(2 * np.pi) / 2, [0.0, 0.5]),
+]
+
+
+@pytest.mark.parametrize("call, value, gradient", IMPOSSIBLE)
+def test_at_the_edges(call, value, gradient):
+    loss = call()
+    assert loss.value == pytest.approx(value, rel=1e-15)
+    assert np.ravel(loss.gradient).tolist() == gradient
+
+
+def test_a_weightless_row_may_be_infinite():
+    loss = losses.cross_entropy([[0.0, 1.0], [0.5, 0.5]], [[1, 0], [1, 0]], weights=[0, 2])
+    assert loss.value == np.log(2) and loss.gradient.tolist() == [[0, 0], [-2, 0]]
+
+
+def test_the_blocks_of_rows_leave_no_seam(monkeypatch):
+    # More rows than fit one block, a last block that is not full, and rows too long for a block.
+    monkeypatch.setattr(classification, "BLOCK", 1000)
+    for rows, classes in ((310, 40), (2, 1003)):
+        rng = np.random.default_rng(0)
+        logits, labels = rng.normal(size=(rows, classes)), rng.integers(0, classes, rows)
+        ours = softmax_cross_entropy(logits, labels, weights=np.arange(1.0, rows + 1))
+        p = scipy.special.softmax(logits, axis=1)
+        weights = np.arange(1.0, rows + 1) / np.arange(1.0, rows + 1).sum()
+        assert ours.value == pytest.approx(-(weights * np.log(p[np.arange(rows), labels])).sum(), rel=1e-13)
+        p[np.arange(rows), labels] -= 1
+        np.testing.assert_allclose(ours.gradient, weights[:, None] * p, rtol=1e-9, atol=1e-17)
+
+
+def test_a_bad_row_is_named_in_whichever_block_it_lies(monkeypatch):
+    monkeypatch.setattr(classification, "BLOCK", 1000)
+    logits = np.zeros((3, 100, 40))
+    logits[2, 90, 7] = NAN
+    with pytest.raises(ValueError, match=r"at index \(2, 90\)"):
+        softmax_cross_entropy(logits, np.zeros((3, 100), int))
+
+
 # --- Properties ----------------------------------------------------------------------------------
 
 
 @every_case
 @every_weighting
 def test_none_sum_and_mean_are_consistent(case, weighting):
-    loss, x, shape = CASES[case]
+    loss = CASES[case]
+    x, shape = loss.x, loss.shape
     weights = weights_of(weighting, shape)
     none, total, mean = (loss(x, weights=weights, reduction=reduction) for reduction in ("none", "sum", "mean"))
     kept = np.ones(shape) if weights is None else weights.copy()
@@ -235,22 +621,18 @@ def test_none_sum_and_mean_are_consistent(case, weighting):
     assert total.value == pytest.approx(none.value.sum(), rel=1e-14)
     assert mean.value * kept.sum() == pytest.approx(total.value, rel=1e-14)
     np.testing.assert_array_equal(total.gradient, none.gradient)
-    np.testing.assert_allclose(mean.gradient * kept.sum(), total.gradient, rtol=1e-14)
+    np.testing.assert_allclose(mean.gradient * kept.sum(), total.gradient, rtol=1e-14, atol=1e-15)
 
 
 @every_case
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_weight_zero_removes_the_row(case, reduction):
-    loss, x, shape = CASES[case]
+    loss = CASES[case]
+    x, shape = loss.x, loss.shape
     keep = np.array([True, True, False, True, True, False])
     weights = np.broadcast_to(keep.reshape((N,) + (1,) * (len(shape) - 1)), shape).astype(float)
     zeroed = loss(x, weights=weights, reduction=reduction)
-    if case == "squared_error":
-        removed = squared_error(x[keep], TARGETS[keep], reduction=reduction)
-    else:
-        options = dict(pair.split("=") for pair in case.removeprefix("cross_entropy ").split(", ") if "=" in pair)
-        options = {key: int(value) if key == "ignore_index" else float(value) for key, value in options.items()}
-        removed = softmax_cross_entropy(x[keep], LABELS[keep], **options, reduction=reduction)
+    removed = loss(x[keep], rows=keep, reduction=reduction)
     assert zeroed.value == pytest.approx(removed.value, rel=1e-14)
     np.testing.assert_allclose(zeroed.gradient[keep], removed.gradient, rtol=1e-14)
     assert not zeroed.gradient[~keep].any()
@@ -276,28 +658,21 @@ def test_an_ignored_row_is_a_removed_row(ignored):
 
 @every_case
 def test_weights_of_two_are_two_copies(case):
-    loss, x, shape = CASES[case]
+    loss = CASES[case]
+    x, shape = loss.x, loss.shape
     doubled = loss(x, weights=np.full(shape, 2.0), reduction="sum")
     plain = loss(x, reduction="sum")
     assert doubled.value == pytest.approx(2 * plain.value, rel=1e-14)
     np.testing.assert_allclose(doubled.gradient, 2 * plain.gradient, rtol=1e-14)
 
 
+@every_case
 @every_reduction
-def test_squared_error_treats_examples_alike_in_any_order(reduction):
+def test_examples_are_treated_alike_in_any_order(case, reduction):
+    loss = CASES[case]
     order = np.random.default_rng(1).permutation(N)
-    straight = squared_error(NUMBERS, TARGETS, reduction=reduction)
-    shuffled = squared_error(NUMBERS[order], TARGETS[order], reduction=reduction)
-    expected = straight.value[order] if reduction == "none" else straight.value
-    np.testing.assert_allclose(shuffled.value, expected, rtol=1e-14)
-    np.testing.assert_array_equal(shuffled.gradient, straight.gradient[order])
-
-
-@every_reduction
-def test_cross_entropy_treats_examples_alike_in_any_order(reduction):
-    order = np.random.default_rng(1).permutation(N)
-    straight = softmax_cross_entropy(LOGITS, LABELS, reduction=reduction)
-    shuffled = softmax_cross_entropy(LOGITS[order], LABELS[order], reduction=reduction)
+    straight = loss(loss.x, reduction=reduction)
+    shuffled = loss(loss.x[order], rows=order, reduction=reduction)
     expected = straight.value[order] if reduction == "none" else straight.value
     np.testing.assert_allclose(shuffled.value, expected, rtol=1e-14)
     np.testing.assert_array_equal(shuffled.gradient, straight.gradient[order])
@@ -345,19 +720,15 @@ def test_squared_error_is_symmetric_and_zero_only_at_the_target(a, b):
     assert squared_error([a], [a]) == (0.0, [0.0])
 
 
-def test_replicas_are_examples_side_by_side():
-    rng = np.random.default_rng(2)
-    logits, labels = rng.normal(size=(3, N, K)), rng.integers(0, K, (3, N))
-    stacked = softmax_cross_entropy(logits, labels, label_smoothing=0.1, z_loss=0.1, reduction="none")
-    predictions, targets = rng.normal(size=(3, N, 2)), rng.normal(size=(3, N, 2))
-    errors = squared_error(predictions, targets, reduction="none")
-    for r in range(3):
-        alone = softmax_cross_entropy(logits[r], labels[r], label_smoothing=0.1, z_loss=0.1, reduction="none")
-        np.testing.assert_array_equal(stacked.value[r], alone.value)
-        np.testing.assert_array_equal(stacked.gradient[r], alone.gradient)
-        alone = squared_error(predictions[r], targets[r], reduction="none")
-        np.testing.assert_array_equal(errors.value[r], alone.value)
-        np.testing.assert_array_equal(errors.gradient[r], alone.gradient)
+@every_case
+def test_replicas_are_examples_side_by_side(case):
+    loss = CASES[case]
+    orders = np.stack([np.random.default_rng(r).permutation(N) for r in range(3)])
+    stacked = loss(loss.x[orders], rows=orders, reduction="none")
+    for order, value, gradient in zip(orders, *stacked):
+        alone = loss(loss.x[order], rows=order, reduction="none")
+        np.testing.assert_array_equal(value, alone.value)
+        np.testing.assert_array_equal(gradient, alone.gradient)
 
 
 # --- Types ---------------------------------------------------------------------------------------
@@ -367,7 +738,8 @@ def test_replicas_are_examples_side_by_side():
 @every_weighting
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_type_of_the_predictions_is_kept(case, weighting, dtype):
-    loss, x, shape = CASES[case]
+    loss = CASES[case]
+    x, shape = loss.x, loss.shape
     weights = weights_of(weighting, shape)
     for reduction in ("mean", "sum"):
         value, gradient = loss(x.astype(dtype), weights=weights, reduction=reduction)
@@ -385,7 +757,8 @@ def test_whole_numbers_become_float64():
 
 @every_case
 def test_the_arguments_are_not_changed(case):
-    loss, x, shape = CASES[case]
+    loss = CASES[case]
+    x, shape = loss.x, loss.shape
     copy, weights = x.copy(), weights_of("weights", shape).copy()
     loss(copy, weights=weights)
     assert np.array_equal(copy, x) and np.array_equal(weights, weights_of("weights", shape))
@@ -439,6 +812,55 @@ REFUSALS = [
         ValueError,
         "weights must not all be zero",
     ),
+    (lambda: losses.huber([1.0], [1.0], delta=0), ValueError, "delta must be above 0, received 0"),
+    (lambda: losses.huber([1.0], [1.0], delta=NAN), ValueError, "delta must be finite, received nan"),
+    (lambda: losses.quantile([1.0], [1.0], level=1), ValueError, "level must be below 1, received 1"),
+    (lambda: losses.quantile([1.0], [1.0], level=0), ValueError, "level must be above 0, received 0"),
+    (lambda: losses.gaussian_nll(np.ones((3, 2)), np.ones((3, 1))), ValueError, "predictions have shape (3, 2), targets (3, 1)"),
+    (lambda: losses.gaussian_nll(np.ones(3), np.ones(3)), ValueError, "ask for (3, 2); losses do not broadcast"),
+    (lambda: losses.gaussian_nll([[0.0, NAN]], [0.0]), ValueError, "predictions must be finite, received nan at index (0, 1)"),
+    (lambda: losses.gaussian_nll([[0.0, 1.0]], [INF]), ValueError, "targets must be finite, received inf at index (0,)"),
+    (lambda: losses.binary_cross_entropy([0.0], [2.0]), ValueError, "targets must lie between 0 and 1, received 2.0 at index (0,)"),
+    (lambda: losses.binary_cross_entropy([0.0], [-0.5]), ValueError, "targets must lie between 0 and 1, received -0.5"),
+    (lambda: losses.binary_cross_entropy([INF], [1.0]), ValueError, "logits must be finite, received inf at index (0,)"),
+    (lambda: losses.binary_cross_entropy([[0.0]], [1.0]), ValueError, "logits have shape (1, 1), targets (1,)"),
+    (lambda: losses.focal([0.0], [0.5]), ValueError, "labels must be 0 or 1, received 0.5 at index (0,)"),
+    (lambda: losses.focal([0.0], [1], gamma=-1), ValueError, "gamma must be at least 0, received -1"),
+    (lambda: losses.focal([0.0], [1], alpha=2), ValueError, "alpha must be at most 1, received 2"),
+    (lambda: losses.focal([0.0], [1], alpha=-0.5), ValueError, "alpha must be at least 0, received -0.5"),
+    (lambda: losses.focal([0.0], [[1]]), ValueError, "logits have shape (1,), labels (1, 1)"),
+    (lambda: losses.hinge([0.0], [0]), ValueError, "targets must be -1 or 1, received 0.0 at index (0,)"),
+    (lambda: losses.hinge([0.0], [[1]]), ValueError, "scores have shape (1,), targets (1, 1)"),
+    (lambda: losses.soft_cross_entropy([[0.0, 0.0]], [[0.5, 0.4]]), ValueError, "targets must sum to 1 in each row, received the sum 0.9 at index (0,)"),
+    (lambda: losses.soft_cross_entropy([[0.0, 0.0]], [[1.5, -0.5]]), ValueError, "targets must lie between 0 and 1, received 1.5 at index (0, 0)"),
+    (lambda: losses.soft_cross_entropy([[0.0, 0.0]], [[NAN, 1.0]]), ValueError, "targets must lie between 0 and 1, received nan"),
+    (lambda: losses.soft_cross_entropy([[0.0, 0.0]], [1.0]), ValueError, "logits have shape (1, 2), targets (1,)"),
+    (lambda: losses.soft_cross_entropy([[0.0, NAN]], [[1, 0]]), ValueError, "logits need a finite maximum in each row, received [ 0. nan] at index (0,)"),
+    (lambda: losses.soft_cross_entropy(0.0, [1]), ValueError, "logits need an axis of classes, received shape ()"),
+    (lambda: losses.soft_cross_entropy([0.0], 1), ValueError, "targets need an axis of classes, received shape ()"),
+    (lambda: losses.cross_entropy([[0.5, 0.4]], [[1, 0]]), ValueError, "predicted must sum to 1 in each row, received the sum 0.9"),
+    (lambda: losses.cross_entropy([[0.5, 0.5]], [[1, 1]]), ValueError, "target must sum to 1 in each row, received the sum 2.0"),
+    (lambda: losses.cross_entropy([[0.5, 0.5]], [1.0]), ValueError, "predicted have shape (1, 2), target (1,)"),
+    (lambda: losses.log_loss([1.5], [1]), ValueError, "predicted must lie between 0 and 1, received 1.5 at index (0,)"),
+    (lambda: losses.log_loss([0.5], [-1]), ValueError, "target must lie between 0 and 1, received -1.0 at index (0,)"),
+    (lambda: losses.log_loss([[0.5]], [1]), ValueError, "predicted have shape (1, 1), target (1,)"),
+    (lambda: losses.kl_divergence([[0.0, 0.0]], [[1, 1]]), ValueError, "targets must sum to 1 in each row, received the sum 2.0"),
+    (lambda: losses.kl_divergence([[0.0, 0.0]], [[1.0]]), ValueError, "logits have shape (1, 2), targets (1, 1)"),
+    (lambda: losses.distillation([[0.0, 0.0]], [[INF, 0.0]], temperature=1), ValueError, "teacher need a finite maximum"),
+    (lambda: losses.distillation([[0.0, NAN]], [[0.0, 0.0]], temperature=1), ValueError, "student need a finite maximum"),
+    (lambda: losses.distillation([[0.0, 0.0]], [[0.0]], temperature=1), ValueError, "student have shape (1, 2), teacher (1, 1)"),
+    (lambda: losses.distillation([[0.0]], [[0.0]], temperature=0), ValueError, "temperature must be above 0, received 0"),
+    (lambda: losses.info_nce([[0.0], [0.0]], temperature=1), ValueError, "similarities need a column for each row at least, received shape (2, 1)"),
+    (lambda: losses.info_nce([0.0, 0.0], temperature=1), ValueError, "similarities need a column for each row at least, received shape (2,)"),
+    (lambda: losses.info_nce([[NAN]], temperature=1), ValueError, "similarities need a finite maximum"),
+    (lambda: losses.info_nce([[0.0]], temperature=-1), ValueError, "temperature must be above 0, received -1"),
+    (lambda: losses.triplet([1.0], [-1.0]), ValueError, "negative must be at least 0, received -1.0 at index (0,)"),
+    (lambda: losses.triplet([-1.0], [1.0]), ValueError, "positive must be at least 0, received -1.0 at index (0,)"),
+    (lambda: losses.triplet([1.0], [[1.0]]), ValueError, "positive have shape (1,), negative (1, 1)"),
+    (lambda: losses.triplet([1.0], [1.0], margin=-1), ValueError, "margin must be at least 0, received -1"),
+    (lambda: losses.preference([1.0], [[1.0]]), ValueError, "chosen have shape (1,), rejected (1, 1)"),
+    (lambda: losses.preference([1.0], [NAN]), ValueError, "rejected must be finite, received nan at index (0,)"),
+    (lambda: losses.preference([1.0], [1.0], beta=0), ValueError, "beta must be above 0, received 0"),
 ]
 
 
@@ -447,3 +869,17 @@ def test_wrong_input_is_refused_and_named(call, error, message):
     with pytest.raises(error) as caught:
         call()
     assert message in str(caught.value)
+
+
+@every_case
+@pytest.mark.parametrize("options, message", [({"reduction": "avg"}, "reduction must be one of"), ({"weights": [1.0]}, "weights have shape (1,)")])
+def test_every_loss_checks_the_common_options(case, options, message):
+    loss = CASES[case]
+    with pytest.raises(ValueError) as caught:
+        loss(loss.x, **options)
+    assert message in str(caught.value)
+
+
+def test_every_public_loss_is_under_these_tests():
+    functions = {name for name in losses.__all__ if callable(getattr(losses, name)) and name != "Loss"}
+    assert functions == {case.loss.__name__ for case in CASES.values()}

@@ -1,0 +1,53 @@
+"""Losses: each function returns its value and its exact gradient, side by side.
+
+Conventions, the same for every loss:
+
+* Predictions come first. The gradient is taken with respect to them and has their shape.
+* ``reduction="none"`` returns one value for each example; its gradient is that of the
+  example's own value. ``"sum"`` adds them up. ``"mean"`` divides the weighted sum by the
+  sum of the weights.
+* `weights` multiply the values one by one and must have the shape of the unreduced values.
+* Losses never broadcast: unequal shapes are a ``ValueError``.
+* The result has the floating-point type of the predictions; whole numbers become float64.
+* At a kink, where a derivative does not exist, the gradient is 0 if 0 lies between the slopes on
+  both sides, which it does for every loss here.
+
+Four files, in the order of the book: ``reduction`` (what all share), ``regression``,
+``classification``, and ``modern`` for losses between distributions, pairs and rankings.
+"""
+
+from trainlab.losses.classification import (
+    binary_cross_entropy,
+    cross_entropy,
+    focal,
+    hinge,
+    log_loss,
+    soft_cross_entropy,
+    softmax_cross_entropy,
+)
+from trainlab.losses.modern import distillation, info_nce, kl_divergence, preference, triplet
+from trainlab.losses.reduction import REDUCTIONS, Loss
+from trainlab.losses.regression import absolute_error, gaussian_nll, huber, log_cosh, quantile, squared_error
+
+__all__ = [
+    "Loss",
+    "REDUCTIONS",
+    "squared_error",
+    "absolute_error",
+    "huber",
+    "log_cosh",
+    "quantile",
+    "gaussian_nll",
+    "softmax_cross_entropy",
+    "soft_cross_entropy",
+    "binary_cross_entropy",
+    "focal",
+    "hinge",
+    "cross_entropy",
+    "log_loss",
+    "kl_divergence",
+    "distillation",
+    "info_nce",
+    "triplet",
+    "preference",
+]

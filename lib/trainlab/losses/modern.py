@@ -1,0 +1,254 @@
+"""Losses between distributions, pairs and rankings: what large models are trained with after the first pass."""
+
+import numpy as np
+
+from trainlab import checks, numerics
+from trainlab.losses.classification import softmax_cross_entropy, softmax_minus
+from trainlab.losses.reduction import Loss, reduce_loss
+
+
+def kl_divergence(logits, targets, *, weights=None, reduction="mean"):
+    r"""Kullback–Leibler divergence from the targets to the softmax of logits.
+
+    .. math:: \ell_i = \sum_k q_{ik} \log \frac{q_{ik}}{p_{ik}}, \qquad
+              \frac{\partial \ell_i}{\partial z_{ik}} = p_{ik} - q_{ik}, \qquad p = \operatorname{softmax}(z)
+
+    It is :func:`~trainlab.losses.soft_cross_entropy` less the entropy of the targets, so it is 0
+    where both distributions agree. :math:`0 \log 0 = 0`; a class with a target above 0 and a logit of
+    minus infinity costs infinity. Kullback and Leibler (1951), *On information and sufficiency*.
+
+    Parameters
+    ----------
+    logits : array, shape (..., K)
+    targets : array, shape (..., K)
+        Probabilities (not their logarithms): each row between 0 and 1 with sum 1 (to 0.001).
+    weights : array, shape (...), optional
+    reduction : "mean", "sum" or "none"
+        The mean is over rows. (PyTorch's mean is over entries, and warns that this is no divergence.)
+
+    Returns
+    -------
+    Loss
+        `value` in nats, at least 0; `gradient` of shape (..., K).
+
+    Raises
+    ------
+    ValueError
+        As :func:`~trainlab.losses.soft_cross_entropy`.
+
+    Examples
+    --------
+    >>> kl_divergence([[0.0, 0.0]], [[1.0, 0.0]]).value
+    0.6931471805599453
+    >>> kl_divergence([[0.0, 0.0]], [[0.5, 0.5]])
+    Loss(value=0.0, gradient=array([[0., 0.]]))
+    """
+    logits, targets = checks.logits("logits", logits), checks.distributions("targets", targets)
+    checks.same_shape(logits, targets, "logits")
+    targets = targets.astype(logits.dtype, copy=False)
+    with np.errstate(divide="ignore"):
+        log_targets = np.log(targets)
+    values = _divergence(targets, log_targets, numerics.log_softmax(logits))
+    return reduce_loss(values, softmax_minus(logits, targets), weights, reduction)
+
+
+def _divergence(q, log_q, log_p):
+    # Classes without a target add nothing, whatever their logarithms; the sum of the others can
+    # miss 0 by a rounding, and a divergence below 0 would be nonsense.
+    ratio = np.subtract(log_q, log_p, out=np.zeros_like(q), where=q > 0)
+    return np.maximum((q * ratio).sum(axis=-1), 0)
+
+
+def distillation(student, teacher, *, temperature, weights=None, reduction="mean"):
+    r"""Knowledge distillation: the student's softened answers against the teacher's.
+
+    .. math:: \ell_i = T^2 \sum_k q_{ik} \log \frac{q_{ik}}{p_{ik}}, \qquad
+              \frac{\partial \ell_i}{\partial z_{ik}} = T\,(p_{ik} - q_{ik})
+
+    with :math:`p = \operatorname{softmax}(z / T)` for the student's logits :math:`z` and the same for
+    the teacher's :math:`q`. The factor :math:`T^2` keeps the gradient's size when :math:`T` grows.
+    Hinton, Vinyals and Dean (2015), *Distilling the knowledge in a neural network* (there with the
+    cross-entropy, which differs by the teacher's entropy, a constant).
+
+    Parameters
+    ----------
+    student, teacher : arrays of logits, shape (..., K)
+        The teacher is taken as given: no gradient flows to it.
+    temperature : float, above 0
+        :math:`T`. 1 compares the models' own probabilities; large values compare logits.
+    weights : array, shape (...), optional
+    reduction : "mean", "sum" or "none"
+
+    Returns
+    -------
+    Loss
+        `value` in nats times :math:`T^2`; `gradient` of shape (..., K).
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, a row of logits has no finite maximum, `temperature` is not above 0,
+        an input is empty, or the weights are negative or all zero.
+
+    Examples
+    --------
+    >>> distillation([[2.0, 0.0]], [[2.0, 0.0]], temperature=4.0).value
+    0.0
+    >>> distillation([[0.0, 0.0]], [[1000.0, 0.0]], temperature=1.0).gradient.tolist()
+    [[-0.5, 0.5]]
+    """
+    student, teacher = checks.logits("student", student), checks.logits("teacher", teacher)
+    checks.same_shape(student, teacher, "student", "teacher")
+    temperature = checks.number("temperature", temperature, above=0)
+    student = _soften(student, temperature)
+    teacher = _soften(teacher.astype(student.dtype, copy=False), temperature)
+    log_q, q = numerics.log_softmax(teacher), numerics.softmax(teacher)
+    values = temperature**2 * _divergence(q, log_q, numerics.log_softmax(student))
+    return reduce_loss(values, temperature * softmax_minus(student, q), weights, reduction)
+
+
+def _soften(logits, temperature):
+    # Shifted first, so that a small temperature can push logits down to minus infinity, never up.
+    with np.errstate(over="ignore"):
+        return (logits - logits.max(axis=-1, keepdims=True)) / temperature
+
+
+def info_nce(similarities, *, temperature, weights=None, reduction="mean"):
+    r"""InfoNCE: each row has to find its own partner among all columns.
+
+    .. math:: \ell_i = -\log \frac{e^{s_{ii} / T}}{\sum_j e^{s_{ij} / T}}, \qquad
+              \frac{\partial \ell_i}{\partial s_{ij}} = \frac{p_{ij} - [i = j]}{T}
+
+    Van den Oord, Li and Vinyals (2018), *Representation learning with contrastive predictive
+    coding*. CLIP (Radford et al. 2021) averages this over rows and over columns: call it on the
+    matrix and on its transpose. SimCLR (Chen et al. 2020) leaves out each view's comparison with
+    itself: set those entries to minus infinity.
+
+    Parameters
+    ----------
+    similarities : array, shape (..., n, m), m at least n
+        Row i's partner is column i; the other columns are its negatives.
+    temperature : float, above 0
+        :math:`T`, in the unit of the similarities.
+    weights : array, shape (..., n), optional
+    reduction : "mean", "sum" or "none"
+
+    Returns
+    -------
+    Loss
+        `value` in nats; `gradient` of shape (..., n, m).
+
+    Raises
+    ------
+    ValueError
+        If there are more rows than columns, `temperature` is not above 0, a row has no finite
+        maximum, an input is empty, or the weights are negative or all zero.
+
+    Examples
+    --------
+    >>> info_nce([[1.0, 1.0], [1.0, 1.0]], temperature=0.5).value
+    0.6931471805599453
+    >>> info_nce([[1.0, 1.0], [1.0, 1.0]], temperature=0.5).gradient.tolist()
+    [[-0.5, 0.5], [0.5, -0.5]]
+    """
+    similarities = checks.logits("similarities", similarities)
+    if similarities.ndim < 2 or similarities.shape[-1] < similarities.shape[-2]:
+        raise ValueError(f"similarities need a column for each row at least, received shape {similarities.shape}")
+    temperature = checks.number("temperature", temperature, above=0)
+    partners = np.broadcast_to(np.arange(similarities.shape[-2]), similarities.shape[:-1])
+    value, gradient = softmax_cross_entropy(
+        _soften(similarities, temperature), partners, weights=weights, reduction=reduction
+    )
+    return Loss(value, gradient / temperature)
+
+
+def triplet(positive, negative, *, margin=1.0, weights=None, reduction="mean"):
+    r"""Triplet loss: the positive has to be closer to the anchor than the negative, by a margin.
+
+    .. math:: \ell_i = \max(0,\; d^+_i - d^-_i + m), \qquad
+              \frac{\partial \ell_i}{\partial d^+_i} = -\frac{\partial \ell_i}{\partial d^-_i}
+                  = \begin{cases} 1 & d^+_i - d^-_i + m > 0 \\ 0 & \text{otherwise} \end{cases}
+
+    Schroff, Kalenichenko and Philbin (2015), *FaceNet*, with squared Euclidean distances. The loss
+    sees distances, not embeddings, so any distance will do. With :math:`d^\pm = \lVert a - p^\pm \rVert^2`
+    the embeddings' gradients are `gradient` times :math:`2(p^- - p^+)` for the anchor, :math:`2(p^+ - a)`
+    for the positive and :math:`2(a - p^-)` for the negative.
+
+    Parameters
+    ----------
+    positive, negative : arrays of one shape, at least 0
+        Distances from the anchor.
+    margin : float, at least 0
+        In the unit of the distances.
+    weights : array, the same shape, optional
+    reduction : "mean", "sum" or "none"
+
+    Returns
+    -------
+    Loss
+        `gradient` is with respect to `positive`; with respect to `negative` it is its negative.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, a distance or the margin is negative, an input is empty or not
+        finite, or the weights are negative or all zero.
+
+    Examples
+    --------
+    >>> triplet([1.0, 1.0], [3.0, 1.5], reduction="none").value.tolist()
+    [0.0, 0.5]
+    >>> triplet([1.0, 1.0], [3.0, 1.5], reduction="sum").gradient.tolist()
+    [0.0, 1.0]
+    """
+    positive, negative = checks.numbers_alike(positive, negative, "positive", "negative")
+    for name, distances in (("positive", positive), ("negative", negative)):
+        checks.within(name, distances, 0, np.inf)
+    margin = checks.number("margin", margin, low=0)
+    slack = positive - negative + margin
+    return reduce_loss(np.maximum(slack, 0), (slack > 0).astype(slack.dtype), weights, reduction)
+
+
+def preference(chosen, rejected, *, beta=1.0, weights=None, reduction="mean"):
+    r"""Preference loss: the chosen answer has to score above the rejected one.
+
+    .. math:: \ell_i = -\log \sigma\big(\beta\,(c_i - r_i)\big), \qquad
+              \frac{\partial \ell_i}{\partial c_i} = -\frac{\partial \ell_i}{\partial r_i}
+                  = -\beta\,\sigma\big(-\beta\,(c_i - r_i)\big)
+
+    Bradley and Terry (1952), *Rank analysis of incomplete block designs*. With rewards as scores it
+    trains reward models (Ouyang et al. 2022). With :math:`\log \pi(y \mid x) - \log \pi_\text{ref}(y \mid x)`
+    as scores it is DPO (Rafailov et al. 2023, *Direct preference optimization*).
+
+    Parameters
+    ----------
+    chosen, rejected : arrays of one shape
+        Scores of the two answers to the same question.
+    beta : float, above 0
+        How sharply a difference of scores counts; DPO commonly takes 0.1.
+    weights : array, the same shape, optional
+    reduction : "mean", "sum" or "none"
+
+    Returns
+    -------
+    Loss
+        `value` in nats; `gradient` with respect to `chosen`; with respect to `rejected` it is its
+        negative.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, `beta` is not above 0, an input is empty or not finite, or the
+        weights are negative or all zero.
+
+    Examples
+    --------
+    >>> preference([0.0], [0.0]).value
+    0.6931471805599453
+    >>> preference([40.0], [0.0]).gradient.tolist()
+    [-4.248354255291589e-18]
+    """
+    chosen, rejected = checks.numbers_alike(chosen, rejected, "chosen", "rejected")
+    beta = checks.number("beta", beta, above=0)
+    lead = beta * (chosen - rejected)
+    return reduce_loss(numerics.softplus(-lead), -beta * numerics.sigmoid(-lead), weights, reduction)
