@@ -16,13 +16,15 @@ import numpy as np
 from trainlab import checks
 
 
+def _sum_rows(gradient):
+    """Return the sum over the examples, (..., n, k) to (..., k)."""
+    # As a product, which is several times as fast as summing an axis that is not the last.
+    return np.ones(gradient.shape[-2], gradient.dtype) @ gradient
+
+
 def _check_columns(x, inputs):
     if x.ndim < 2 or x.shape[-1] != inputs:
         raise ValueError(f"inputs must have shape (..., n, {inputs}), received {x.shape}")
-
-
-def _transpose(x):
-    return np.swapaxes(x, -1, -2)
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ class Linear:
     outputs: int
     dtype: type = np.float32
 
+    @property
+    def input_dtype(self):
+        """The type of the inputs: that of the parameters."""
+        return self.dtype
+
     def __post_init__(self):
         for name in ("inputs", "outputs"):
             object.__setattr__(self, name, checks.integer(name, getattr(self, name), low=1))
@@ -71,7 +78,7 @@ class Linear:
 
     def backward(self, params, cache, gradient):
         """Return the parameters' gradients, given the outputs' `gradient`, (..., n, outputs)."""
-        return {"W": _transpose(cache) @ gradient, "b": gradient.sum(axis=-2)}
+        return {"W": cache.mT @ gradient, "b": _sum_rows(gradient)}
 
 
 ACTIVATIONS = {
@@ -114,6 +121,11 @@ class MLP:
     sizes: tuple
     activation: str = "relu"
     dtype: type = np.float32
+
+    @property
+    def input_dtype(self):
+        """The type of the inputs: that of the parameters."""
+        return self.dtype
 
     def __post_init__(self):
         sizes = tuple(checks.integer("a layer's size", size, low=1) for size in self.sizes)
@@ -159,8 +171,8 @@ class MLP:
         gradients = {}
         for layer in range(self.depth, 0, -1):
             h = cache[layer - 1]
-            gradients[f"W{layer}"] = _transpose(h) @ gradient
-            gradients[f"b{layer}"] = gradient.sum(axis=-2)
+            gradients[f"W{layer}"] = h.mT @ gradient
+            gradients[f"b{layer}"] = _sum_rows(gradient)
             if layer > 1:
-                gradient = (gradient @ _transpose(params[f"W{layer}"])) * derivative(h)
+                gradient = (gradient @ params[f"W{layer}"].mT) * derivative(h)
         return gradients

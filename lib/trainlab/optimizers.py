@@ -14,6 +14,8 @@ from trainlab import checks
 
 def _like(rate, parameter):
     """Return `rate` shaped to multiply `parameter`: one rate, or one for each replica."""
+    if isinstance(rate, float):
+        return parameter.dtype.type(rate)
     # In the parameter's type in both cases: a float64 rate would round otherwise in float32.
     rate = np.asarray(rate, parameter.dtype)
     return rate if rate.ndim == 0 else rate.reshape(rate.shape + (1,) * (parameter.ndim - 1))
@@ -91,6 +93,118 @@ class SGD:
                 velocity += step
                 step = step + self.momentum * velocity if self.nesterov else velocity
             parameter -= _like(rate, parameter) * step
+
+
+@dataclass(frozen=True)
+class Adam:
+    r"""Adam: a step in units of the gradient's own recent size, for each parameter by itself.
+
+    .. math:: m \leftarrow \beta_1 m + (1 - \beta_1)\, g, \qquad
+              v \leftarrow \beta_2 v + (1 - \beta_2)\, g^2, \qquad
+              \theta \leftarrow \theta - \eta\, \frac{m / (1 - \beta_1^t)}{\sqrt{v / (1 - \beta_2^t)} + \epsilon}
+
+    with :math:`t` the number of this update, from 1. Kingma and Ba (2015), *Adam: a method for
+    stochastic optimization*.
+
+    Parameters
+    ----------
+    beta1, beta2 : float, from 0 to below 1
+        Memory of the gradient and of its square.
+    epsilon : float, above 0
+        Keeps the division finite, in the unit of the gradient.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of its range.
+
+    Examples
+    --------
+    The first step is `rate` long, whatever the gradient's size:
+
+    >>> optimizer = Adam()
+    >>> params = {"w": np.array([1.0, 1.0])}
+    >>> state = optimizer.init(params)
+    >>> optimizer.update(params, {"w": np.array([1e-3, -1e3])}, state, rate=0.25)
+    >>> params["w"].round(4).tolist()
+    [0.75, 1.25]
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+    def __post_init__(self):
+        for name in ("beta1", "beta2"):
+            object.__setattr__(self, name, checks.number(name, getattr(self, name), low=0, below=1))
+        object.__setattr__(self, "epsilon", checks.number("epsilon", self.epsilon, above=0))
+
+    def init(self, params):
+        """Return the state: both averages, zero, for each parameter, and the number of updates."""
+        state = {"updates": np.zeros((), np.int64)}
+        for name, value in params.items():
+            state[f"first/{name}"], state[f"second/{name}"] = np.zeros_like(value), np.zeros_like(value)
+        return state
+
+    def update(self, params, gradients, state, rate):
+        """Make one update in place; the arguments are those of :meth:`SGD.update`."""
+        state["updates"] += 1
+        updates = int(state["updates"])
+        first_share, second_share = 1 - self.beta1**updates, 1 - self.beta2**updates
+        for name, parameter in params.items():
+            gradient, first, second = gradients[name], state[f"first/{name}"], state[f"second/{name}"]
+            first *= self.beta1
+            first += (1 - self.beta1) * gradient
+            second *= self.beta2
+            second += (1 - self.beta2) * gradient**2
+            size = np.sqrt(second / second_share) + self.epsilon
+            parameter -= _like(rate, parameter) * (first / first_share) / size
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    r"""Adam with decoupled weight decay: the parameters shrink by themselves, not through the gradient.
+
+    .. math:: \theta \leftarrow (1 - \eta \lambda)\, \theta, \qquad \text{then Adam's step}
+
+    Loshchilov and Hutter (2019), *Decoupled weight decay regularization*, in the form that the
+    common libraries share: the decay is multiplied by the rate, schedule included.
+
+    Parameters
+    ----------
+    beta1, beta2, epsilon
+        As for :class:`Adam`.
+    weight_decay : float, at least 0
+        :math:`\lambda`, for all parameters, biases too.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of its range.
+
+    Examples
+    --------
+    Without a gradient only the decay is left:
+
+    >>> optimizer = AdamW(weight_decay=0.5)
+    >>> params = {"w": np.array([1.0])}
+    >>> state = optimizer.init(params)
+    >>> optimizer.update(params, {"w": np.array([0.0])}, state, rate=0.5)
+    >>> params["w"].tolist()
+    [0.75]
+    """
+
+    weight_decay: float = 0.01
+
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, "weight_decay", checks.number("weight_decay", self.weight_decay, low=0))
+
+    def update(self, params, gradients, state, rate):
+        """Make one update in place; the arguments are those of :meth:`SGD.update`."""
+        for parameter in params.values():
+            parameter *= 1 - _like(rate, parameter) * self.weight_decay
+        super().update(params, gradients, state, rate)
 
 
 def clip_by_global_norm(gradients, max_norm, *, replicas=False):

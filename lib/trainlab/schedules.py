@@ -41,6 +41,8 @@ class Schedule:
         ValueError
             If a step is negative or not finite.
         """
+        if type(step) is int and step >= 0:
+            return float(self._rate(np.array([step]), np)[0])  # as below, with nothing left to check
         if isinstance(step, Real):
             # One entry of an array, not a scalar: NumPy's scalar powers may differ in the last bit.
             return float(self._checked(np.array([step]))[0])

@@ -9,12 +9,16 @@ import contextlib
 import functools
 import json
 import os
+import warnings
 import zipfile
 
 import numpy as np
 
 from trainlab import checks
+from trainlab.callbacks import Checkpoint, EarlyStopping, Evaluation, ReduceOnPlateau, saved_files
 from trainlab.optimizers import clip_by_global_norm
+
+__all__ = ["Trainer", "batch_order", "Checkpoint", "EarlyStopping", "Evaluation", "ReduceOnPlateau"]
 
 
 def batch_order(seed, epoch, n):
@@ -34,8 +38,12 @@ class Trainer:
 
     One update draws ``batch_size * accumulate`` examples, averages their gradients, and steps:
 
-    .. math:: \theta_{t+1} = \text{optimizer}\big(\theta_t,\; \tfrac1B \textstyle\sum_i \nabla \ell_i(\theta_t),\;
-              \eta_t = \text{schedule}(t)\big)
+    .. math:: \theta_{t+1} = \text{optimizer}\Big(\theta_t,\;
+              \frac{\sum_i w_i \nabla \ell_i(\theta_t)}{\sum_i w_i},\; \eta_t = \text{schedule}(t)\Big)
+
+    The weights :math:`w_i` are 1 unless you give others to ``fit``. Targets that a loss ignores,
+    ``functools.partial(softmax_cross_entropy, ignore_index=-100)``, have weight 0. Both sums run over
+    the whole update, so micro-batches with unequal weights give what the whole batch gives.
 
     An epoch is ``n // (batch_size * accumulate)`` updates in an order that depends on the seed
     and the epoch alone; the rest of the examples, another one each epoch, is left out.
@@ -48,7 +56,7 @@ class Trainer:
 
     Parameters
     ----------
-    model : object with ``init``, ``forward``, ``backward`` and ``dtype``
+    model : object with ``init``, ``forward``, ``backward``, ``dtype`` and ``input_dtype``
         See :mod:`trainlab.models`.
     loss : callable
         ``loss(predictions, targets, reduction="none")`` returning a :class:`trainlab.losses.Loss`.
@@ -64,7 +72,8 @@ class Trainer:
     replicas : int, optional
         R. Not needed where `seed` or `schedule` is a list.
     accumulate : int, at least 1
-        Micro-batches for one update: their gradients are summed before the optimizer sees them.
+        Micro-batches of `batch_size` examples for one update: their gradients are summed before
+        the optimizer sees them, at the memory of one.
     max_norm : float, optional
         Clip the gradient of each replica by its global norm.
     on_divergence : "raise" or "record"
@@ -77,6 +86,8 @@ class Trainer:
     step : int
         Updates made so far.
     params : dict of arrays
+    rate_scale : float, or array of shape (R,)
+        Multiplies the schedule's rate; 1 unless a callback changed it.
     diverged : bool, or array of shape (R,)
         Which runs were lost.
 
@@ -125,10 +136,13 @@ class Trainer:
             self.params = {name: np.stack([run[name] for run in runs]) for name in runs[0]}
         self.state = optimizer.init(self.params)
         self.step = 0
-        self.diverged = np.zeros(self._shape, bool)
+        self.rate_scale = np.ones(self._shape)
+        self._nobody = self.diverged = np.zeros(self._shape, bool)
+        self._ignored = loss.keywords.get("ignore_index") if isinstance(loss, functools.partial) else None
         self._examples = None
         self._epoch = None
         self._record = {}
+        self._callbacks, self._callback_states = [], None
 
     @property
     def _shape(self):
@@ -143,17 +157,43 @@ class Trainer:
         """
         return {name: rows[: self.step] for name, rows in self._record.items()}
 
-    def fit(self, x, y, *, steps=None, epochs=None, callback=None, progress=True):
+    def table(self):
+        """Return the history as rows, a list of dicts: ``pandas.DataFrame(trainer.table())`` is a table.
+
+        One row an update, or one an update and replica, with its ``"seed"``.
+
+        Examples
+        --------
+        >>> from trainlab import losses, models, optimizers, schedules
+        >>> trainer = Trainer(models.Linear(1, 1), losses.squared_error, optimizers.SGD(),
+        ...                   schedules.Constant(0.5), batch_size=1, seed=[7, 8])
+        >>> rows = trainer.fit([[0.0]], [[1.0]], steps=1, progress=False).table()
+        >>> rows[1]
+        {'step': 0, 'seed': 8, 'rate': 0.5, 'loss': 1.0}
+        """
+        columns = self.history
+        steps = columns.pop("step").tolist() if columns else []
+        columns = {name: rows.reshape(len(rows), -1).tolist() for name, rows in columns.items()}
+        return [
+            {"step": step, "seed": seed} | {name: rows[t][r] for name, rows in columns.items()}
+            for t, step in enumerate(steps)
+            for r, seed in enumerate(self.seeds)
+        ]
+
+    def fit(self, x, y, *, weights=None, steps=None, epochs=None, callback=None, progress=True):
         """Make more updates; call it again to go on.
 
         Parameters
         ----------
         x, y : arrays of n examples each
             Shared by all replicas. Real numbers are cast to the model's type once.
+        weights : array, shape (n,) or that of the unreduced losses, optional
+            How much each example counts, at least 0; an update's loss is the weighted mean.
         steps, epochs : int, at least 0
             How many more updates, or epochs; give one of the two.
-        callback : callable, optional
-            ``callback(trainer)`` after every update; raising ``StopIteration`` ends the call.
+        callback : callable, or a list of them, optional
+            ``callback(trainer)`` after every update; raising ``StopIteration`` ends the call, once
+            the others of the list had their turn. See :mod:`trainlab.callbacks`.
         progress : bool
             Show a bar in a terminal (needs tqdm).
 
@@ -166,55 +206,77 @@ class Trainer:
         ------
         ValueError
             If the data are empty, not finite, of different lengths or fewer than one update
-            needs, or if a schedule returns a negative or non-finite rate.
+            needs, if all weights of an update are 0, if a schedule returns a negative or
+            non-finite rate, or if a resumed run lacks the callbacks it was saved with.
         FloatingPointError
             If predictions or losses stop being finite and `on_divergence` is "raise". The
             history up to that update is kept and the parameters are those before it.
         """
-        x, y = self._checked_data(x, y)
+        x, y, weights = self._checked_data(x, y, weights)
         per_update = self.batch_size * self.accumulate
+        if len(x) < per_update:
+            raise ValueError(
+                f"batch_size {self.batch_size} x accumulate {self.accumulate} asks for "
+                f"{per_update} examples an update, received {len(x)} in all"
+            )
+        if self._examples not in (None, len(x)):
+            raise ValueError(f"this training began with {self._examples} examples, received {len(x)}")
         per_epoch = len(x) // per_update
         if (steps is None) == (epochs is None):
             raise ValueError(f"give steps or epochs, received steps={steps} and epochs={epochs}")
         if steps is None:
             steps = per_epoch * checks.integer("epochs", epochs, low=0)
-        self._reserve(checks.integer("steps", steps, low=0))
+        steps = checks.integer("steps", steps, low=0)
+        self._adopt(callback)
+        self._reserve(steps)
         self._examples = len(x)
 
         for _ in _progress_bar(range(steps), progress):
             epoch, position = divmod(self.step, per_epoch)
             rows = self._order(epoch, len(x))[..., position * per_update : (position + 1) * per_update]
-            self._update(x, y, rows)
-            if callback is not None:
+            self._update(x.take(rows, axis=0), y.take(rows, axis=0), None if weights is None else weights[rows])
+            stopped = False
+            for each in self._callbacks:
                 try:
-                    callback(self)
+                    each(self)
                 except StopIteration:
-                    break
+                    stopped = True
+            if stopped:
+                break
         return self
 
     def predict(self, x):
         """Return the model's outputs for `x`, shape (n, k) or (R, n, k)."""
-        x = checks.finite("x", checks.floating("x", x)).astype(self.model.dtype, copy=False)
+        x = self._inputs(x)
         with np.errstate(over="ignore", invalid="ignore"):
             return self.model.forward(self.params, x)[0]
 
-    def evaluate(self, x, y):
+    def evaluate(self, x, y, *, weights=None):
         """Return the mean loss over all examples: a float, or an array of shape (R,).
 
-        A run that diverged has an infinite loss if `on_divergence` is "record"; otherwise
-        non-finite predictions are a ``FloatingPointError``.
+        It is the weighted mean where `weights` are given, as in ``fit``. A run that diverged has an
+        infinite loss if `on_divergence` is "record"; otherwise non-finite predictions are a
+        ``FloatingPointError``.
         """
-        predictions = self.predict(x)
-        y = np.broadcast_to(y, self._shape + np.shape(y))
-        values, _, _ = self._losses(predictions, y)
+        x, y, weights = self._checked_data(x, y, weights)
+        y = np.broadcast_to(y, self._shape + y.shape)
+        weights = None if weights is None else np.broadcast_to(weights, self._shape + weights.shape)
+        with np.errstate(over="ignore", invalid="ignore"):
+            predictions = self.model.forward(self.params, x)[0]
+            values, _, _ = self._losses(predictions, y, *self._weighing(y, weights))
         return float(values) if self.replicas is None else values
 
     def save(self, path):
         """Write a checkpoint to exactly `path`; it appears there whole or not at all."""
         groups = {"params": self.params, "state": self.state, "history": self.history}
         arrays = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
-        arrays["diverged"] = self.diverged
-        arrays["about"] = np.array(json.dumps(self._about() | {"step": self.step, "examples": self._examples}))
+        # A resumed trainer that was not fitted since still holds what its callbacks will need.
+        states = [each.state for each in self._stateful()] if self._callback_states is None else self._callback_states[1]
+        for place, state in enumerate(states):
+            arrays |= {f"callback{place}/{name}": value for name, value in state.items()}
+        arrays |= {"diverged": self.diverged, "rate_scale": self.rate_scale}
+        counts = {"step": self.step, "examples": self._examples, "callbacks": self._callback_names()}
+        arrays["about"] = np.array(json.dumps(self._about() | counts))
         temporary = f"{os.fspath(path)}.{os.getpid()}.tmp"
         try:
             with open(temporary, "wb") as file:
@@ -231,34 +293,67 @@ class Trainer:
     def resume(cls, path, model, loss, optimizer, schedule, **options):
         """Return a trainer that goes on where ``save(path)`` left off, bit for bit.
 
-        Pass what the saved trainer was made with. The schedule is not compared: it is a
-        function of the step, and going on with another one (a decay at the end, say) is a use
-        of its own.
+        Pass what the saved trainer was made with, and to ``fit`` the same kinds of callbacks, whose
+        memory comes back too. The schedule is not compared: it is a function of the step, and
+        going on with another one (a decay at the end, say) is a use of its own.
+
+        Parameters
+        ----------
+        path : path
+            A file that ``save`` wrote, or the folder of a :class:`~trainlab.callbacks.Checkpoint`:
+            then the newest file that is whole, with a warning about each that is not.
 
         Raises
         ------
+        FileNotFoundError
+            If there is no such file, or no checkpoint in the folder.
         ValueError
             If the file is not a whole checkpoint, or was made with another model, loss,
             optimizer or option; the message names each difference.
         """
         trainer = cls(model, loss, optimizer, schedule, **options)
-        try:
-            # Opened here, because np.load leaves the file of a broken archive open.
-            with open(path, "rb") as whole, np.load(whole, allow_pickle=False) as file:
-                saved = {name: file[name] for name in file.files}
-            about = json.loads(saved["about"].item())
-        except (zipfile.BadZipFile, EOFError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} is not a whole checkpoint: {error}") from error
+        path, saved = _newest(path)
+        about = json.loads(saved["about"].item())
         own = trainer._about()
         differing = [f"{name}: saved {about.get(name)}, received {own[name]}" for name in own if about.get(name) != own[name]]
         if differing:
             raise ValueError(f"{path} is a checkpoint of another training; " + "; ".join(differing))
+
+        def group(prefix):
+            return {name.removeprefix(prefix): value for name, value in saved.items() if name.startswith(prefix)}
+
         trainer.step, trainer._examples = about["step"], about["examples"]
-        trainer.diverged = saved["diverged"]
-        groups = {"params": trainer.params, "state": trainer.state, "history": trainer._record}
-        for group, values in groups.items():
-            values.update({name.removeprefix(group + "/"): saved[name] for name in saved if name.startswith(group + "/")})
+        trainer.diverged, trainer.rate_scale = saved["diverged"], saved["rate_scale"]
+        trainer.params, trainer.state, trainer._record = group("params/"), group("state/"), group("history/")
+        states = [group(f"callback{place}/") for place in range(len(about["callbacks"]))]
+        trainer._callback_states = about["callbacks"], states
         return trainer
+
+    def _stateful(self):
+        return [each for each in self._callbacks if hasattr(each, "state")]
+
+    def _callback_names(self):
+        if self._callback_states is not None:
+            return self._callback_states[0]
+        return [type(each).__name__ for each in self._stateful()]
+
+    def _adopt(self, callback):
+        """Take over a call's callbacks; the first after a resume get their memory back."""
+        callbacks = list(callback) if isinstance(callback, (list, tuple)) else [] if callback is None else [callback]
+        for each in callbacks:
+            if not callable(each):
+                raise TypeError(f"a callback must be callable, received {each!r}")
+        if any(isinstance(each, Checkpoint) for each in callbacks[:-1]):
+            raise ValueError("a Checkpoint must be the last callback: it saves what those before it did")
+        before, self._callbacks = self._callbacks, callbacks
+        if self._callback_states is not None:
+            (names, states), received = self._callback_states, [type(each).__name__ for each in self._stateful()]
+            if names != received:
+                self._callbacks = before
+                raise ValueError(f"this training was saved with the callbacks {names}, received {received}")
+            for each, state in zip(self._stateful(), states):
+                each.state = state
+            self._callback_states = None
 
     def _about(self):
         """Everything that must be equal for a resumed run to continue the same training."""
@@ -274,20 +369,36 @@ class Trainer:
             "on_divergence": self.on_divergence,
         }
 
-    def _checked_data(self, x, y):
-        x, y = checks.finite("x", checks.floating("x", x)), np.asarray(y)
+    def _inputs(self, x):
+        if np.dtype(self.model.input_dtype).kind == "i":
+            return checks.whole("x", x)
+        return checks.finite("x", checks.floating("x", x)).astype(self.model.input_dtype, copy=False)
+
+    def _checked_data(self, x, y, weights):
+        x, y = self._inputs(x), np.asarray(y)
         if y.ndim == 0 or x.ndim == 0 or len(x) != len(y):
             raise ValueError(f"x and y must have one row an example, received shapes {x.shape} and {y.shape}")
         if y.dtype.kind == "f":
             y = checks.finite("y", y).astype(self.model.dtype, copy=False)
-        if len(x) < self.batch_size * self.accumulate:
-            raise ValueError(
-                f"batch_size {self.batch_size} x accumulate {self.accumulate} asks for "
-                f"{self.batch_size * self.accumulate} examples an update, received {len(x)} in all"
-            )
-        if self._examples not in (None, len(x)):
-            raise ValueError(f"this training began with {self._examples} examples, received {len(x)}")
-        return x.astype(self.model.dtype, copy=False), y
+        if weights is not None:
+            shape = np.shape(weights)
+            if shape != y.shape[: len(shape)] or len(shape) == 0:
+                raise ValueError(f"weights must have shape {y.shape[:1]} or that of the losses, received {shape}")
+            weights = checks.weights(weights, shape, self.model.dtype)
+        return x, y, weights
+
+    def _weighing(self, y, weights):
+        """Return the weights of some targets and their sum for each run, or ``None`` twice for equal weights."""
+        if self._ignored is not None:
+            counted = (y != self._ignored).astype(self.model.dtype)
+            weights = counted if weights is None else counted * _trailing(weights, y)
+        if weights is None:
+            return None, None
+        total = weights.sum(axis=tuple(range(len(self._shape), weights.ndim)), dtype=np.float64)
+        if not np.all(total > 0):
+            which = "" if self.replicas is None else f" of replicas {np.flatnonzero(total == 0).tolist()}"
+            raise ValueError(f"the weights{which} at step {self.step} are all zero: nothing is left to average")
+        return weights, total
 
     def _order(self, epoch, n):
         """Return the epoch's visiting order, shape (n,) or (R, n), made once an epoch."""
@@ -311,32 +422,46 @@ class Trainer:
         # Replicas often share a schedule; each distinct one is asked once.
         rates = {}
         for schedule in self.schedules:
-            if id(schedule) in rates:
-                continue
-            rate = np.asarray(schedule(self.step))
-            if rate.ndim != 0 or rate.dtype.kind not in "iuf" or not np.isfinite(rate) or rate < 0:
-                raise ValueError(f"{_describe(schedule)} returned the rate {rate} at step {self.step}")
-            rates[id(schedule)] = float(rate)
+            if id(schedule) not in rates:
+                rate = schedule(self.step)
+                if type(rate) is not float:
+                    rate = _as_number(rate, schedule, self.step)
+                if not 0 <= rate < np.inf:
+                    raise ValueError(f"{_describe(schedule)} returned the rate {rate} at step {self.step}")
+                rates[id(schedule)] = rate
         if self.replicas is None:
-            return rates[id(self.schedules[0])]
-        return np.array([rates[id(schedule)] for schedule in self.schedules], np.float64)
+            return rates[id(self.schedules[0])] * float(self.rate_scale)
+        return np.array([rates[id(schedule)] for schedule in self.schedules]) * self.rate_scale
 
-    def _losses(self, predictions, targets):
-        """Return each run's mean loss, the gradient of that mean, and which runs are lost."""
-        axes = tuple(range(len(self._shape), predictions.ndim))
-        lost = ~np.isfinite(predictions).all(axis=axes)
-        if lost.any():
+    def _losses(self, predictions, targets, weights, total, parts=1):
+        """Return each run's mean loss, the gradient of that mean, and which runs are lost.
+
+        For one of several `parts` of an update, the mean's share that falls to it: `total` is the
+        weight of the whole update.
+        """
+        runs, axes = len(self._shape), tuple(range(len(self._shape), predictions.ndim))
+        lost = self._nobody
+        if not np.isfinite(predictions).all():
+            lost = ~np.isfinite(predictions).all(axis=axes)
             self._refuse(lost, "predictions")
             predictions = np.where(np.expand_dims(lost, axes), 0, predictions)
-        with np.errstate(over="ignore", invalid="ignore"):
-            values, gradient = self.loss(predictions, targets, reduction="none")
-            count = values.size // len(self.seeds)
-            values = values.reshape(self._shape + (-1,)).sum(axis=-1, dtype=np.float64) / count
-        gradient = gradient / gradient.dtype.type(count)
+        values, gradient = self.loss(predictions, targets, reduction="none")
+        if weights is None:
+            total = values.size // len(self.seeds) * parts
+            gradient = gradient / gradient.dtype.type(total)
+        else:
+            if weights.shape != values.shape[: weights.ndim]:
+                raise ValueError(f"weights have shape {weights.shape}, the losses {values.shape}; losses do not broadcast")
+            # One weight for an example of several numbers counts for each of them.
+            total = total * (values.size // weights.size)
+            share = weights / np.expand_dims(total, tuple(range(runs, weights.ndim)))
+            gradient = gradient * _trailing(share, gradient).astype(gradient.dtype)
+            values = values * _trailing(weights, values)
+        values = values.reshape(self._shape + (-1,)).sum(axis=-1, dtype=np.float64) / total
         if not np.isfinite(values).all():
             self._refuse(~np.isfinite(values), "losses")
-        lost = lost | ~np.isfinite(values)
-        if lost.any():
+            lost = lost | ~np.isfinite(values)
+        if lost is not self._nobody:
             values = np.where(lost, np.inf, values)
             gradient = np.where(np.expand_dims(lost, axes), gradient.dtype.type(np.nan), gradient)
         return values, gradient, lost
@@ -346,22 +471,23 @@ class Trainer:
             which = "" if self.replicas is None else f" of replicas {np.flatnonzero(lost).tolist()}"
             raise FloatingPointError(f"the {what}{which} stopped being finite at step {self.step}")
 
-    def _update(self, x, y, rows):
-        rate = self._rate()
+    def _update(self, x, y, weights):
+        rate, axis = self._rate(), len(self._shape)
+        weights, total = self._weighing(y, weights)
         loss, gradients, lost = 0.0, None, self.diverged
-        for micro in np.split(rows, self.accumulate, axis=-1):
-            with np.errstate(over="ignore", invalid="ignore"):
-                predictions, cache = self.model.forward(self.params, x[micro])
-                values, gradient, bad = self._losses(predictions, y[micro])
-                part = self.model.backward(self.params, cache, gradient)
-            loss, lost = loss + values / self.accumulate, lost | bad
-            if gradients is None:
-                gradients = part
-            else:
-                gradients = {name: gradients[name] + part[name] for name in part}
-        if self.accumulate > 1:
-            gradients = {name: g / g.dtype.type(self.accumulate) for name, g in gradients.items()}
+        # A run that diverges overflows on its way, and says so by its loss.
         with np.errstate(over="ignore", invalid="ignore"):
+            for part in range(self.accumulate):
+                rows = (slice(None),) * axis + (slice(part * self.batch_size, (part + 1) * self.batch_size),)
+                predictions, cache = self.model.forward(self.params, x[rows])
+                part_weights = None if weights is None else weights[rows]
+                value, gradient, bad = self._losses(predictions, y[rows], part_weights, total, self.accumulate)
+                part_gradients = self.model.backward(self.params, cache, gradient)
+                loss, lost = loss + value, lost | bad
+                if gradients is None:
+                    gradients = part_gradients
+                else:
+                    gradients = {name: gradients[name] + part_gradients[name] for name in gradients}
             if self.max_norm is not None:
                 gradients, norm = clip_by_global_norm(gradients, self.max_norm, replicas=self.replicas is not None)
                 self._record["gradient_norm"][self.step] = norm
@@ -371,6 +497,46 @@ class Trainer:
         self._record["loss"][self.step] = loss
         self.diverged = lost
         self.step += 1
+
+
+def _trailing(weights, array):
+    """Return `weights` with axes of length 1 at the end, to multiply an array of more axes."""
+    return weights.reshape(weights.shape + (1,) * (array.ndim - weights.ndim))
+
+
+def _as_number(rate, schedule, step):
+    """Return what a schedule gave as a ``float``: a NumPy number will do, an array or a text will not."""
+    number = np.asarray(rate)
+    if number.ndim != 0 or number.dtype.kind not in "iuf":
+        raise ValueError(f"{_describe(schedule)} returned the rate {rate} at step {step}")
+    return float(number)
+
+
+def _newest(path):
+    """Return the path and the arrays of a checkpoint file, or of a folder's newest that is whole."""
+    if not os.path.isdir(path):
+        return path, _read(path)
+    broken = None
+    for file in saved_files(path):
+        try:
+            return file, _read(file)
+        except ValueError as error:
+            warnings.warn(f"passed over: {error}", stacklevel=3)
+            broken = error
+    if broken is not None:
+        raise ValueError(f"no checkpoint in {path} is whole") from broken
+    raise FileNotFoundError(f"no checkpoint in {path}")
+
+
+def _read(path):
+    try:
+        # Opened here, because np.load leaves the file of a broken archive open.
+        with open(path, "rb") as whole, np.load(whole, allow_pickle=False) as file:
+            saved = {name: file[name] for name in file.files}
+        json.loads(saved["about"].item())
+    except (zipfile.BadZipFile, EOFError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not a whole checkpoint: {error}") from error
+    return saved
 
 
 def _per_replica(replicas, seed, schedule):

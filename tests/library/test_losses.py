@@ -235,6 +235,7 @@ def test_cross_entropy_at_the_edges(logits, label, value, gradient, reduction):
 
 def test_label_smoothing_makes_an_impossible_class_infinitely_costly():
     assert softmax_cross_entropy([[0.0, -INF]], [0], label_smoothing=0.1).value == INF
+    assert softmax_cross_entropy([[0.0, -INF]], [1], label_smoothing=0.1).value == INF
 
 
 def test_each_row_is_shifted_by_its_own_maximum():

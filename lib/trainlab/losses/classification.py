@@ -90,51 +90,58 @@ def softmax_cross_entropy(
         labels = np.where(kept, labels, 0)
     total = total_weight(rows, weights, reduction)
 
-    shape, logits, labels = logits.shape, logits.reshape(-1, classes), labels.reshape(-1)
-    factor = np.full(len(logits), 1 / total, logits.dtype) if weights is None else weights.reshape(-1) / total
-    # Three numbers a row, from which everything else follows: the largest logit, how far the
-    # label's lies below it, and the sum of exp(logit - largest) over the other classes.
-    peak, gap, others = np.empty((3, len(logits)), logits.dtype)
-    gradient = np.empty_like(logits)
+    flat, labels = logits.reshape(-1, classes), labels.reshape(-1)
+    factor = 1 / total if weights is None else weights.reshape(-1, 1) / total
+    values, gradient = np.empty(len(flat), flat.dtype), np.empty_like(flat)
     height = max(1, BLOCK // classes)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, len(logits), height):
-            block = slice(start, start + height)
-            label = np.arange(len(labels[block])), labels[block]
-            terms = gradient[block]
-            np.max(logits[block], axis=-1, out=peak[block])
-            np.subtract(logits[block], peak[block, None], out=terms)
-            gap[block] = -terms[label]
-            terms[label] = -np.inf
-            np.exp(terms, out=terms)
-            np.einsum("ij->i", terms, out=others[block])
-            sums = others[block] + np.exp(-gap[block])
-            scale = factor[block] / sums
-            if z_loss > 0:
-                scale *= 1 + 2 * z_loss * (peak[block] + np.log(sums))
-            terms *= scale[:, None]
+    for start in range(0, len(flat), height):
+        block = slice(start, start + height)
+        peak = flat[block].max(axis=-1)
+        # The maximum of a row is finite unless the row holds NaN, plus infinity or nothing else.
+        if not np.isfinite(peak).all():
+            row = start + int(np.argmin(np.isfinite(peak)))
+            index = tuple(int(i) for i in np.unravel_index(row, rows))
+            raise ValueError(f"logits need a finite maximum in each row, received {flat[row]} at index {index}")
+        values[block] = _cross_entropy_rows(
+            flat[block],
+            labels[block],
+            peak[:, None],
+            factor if weights is None else factor[block],
+            smoothing,
+            z_loss,
+            gradient[block],
+        )
+    values = reduce_values(values.reshape(rows), weights, total, reduction)
+    return Loss(values, gradient.reshape(logits.shape))
 
-    # The maximum of a row is finite unless the row holds NaN, plus infinity or nothing else.
-    if not np.isfinite(peak).all():
-        row = int(np.argmin(np.isfinite(peak)))
-        index = tuple(int(i) for i in np.unravel_index(row, rows))
-        raise ValueError(f"logits need a finite maximum in each row, received {logits[row]} at index {index}")
 
-    label_term = np.exp(-gap)
-    sums = others + label_term
-    # Where the label holds the maximum its term is exactly 1, and log1p keeps the others' digits.
-    log_sums = np.where(gap > 0, np.log(sums), np.log1p(others))
-    values, label_gradient = gap + log_sums, -others / sums
+def _cross_entropy_rows(logits, labels, peak, factor, smoothing, z_loss, gradient):
+    """Return the losses of some rows, (n,), and fill in their gradients times `factor`, (n, K)."""
+    label = np.arange(len(labels)), labels
+    with np.errstate(over="ignore"):
+        np.subtract(logits, peak, out=gradient)
+    gap = -gradient[label]
+    gradient[label] = -np.inf
+    np.exp(gradient, out=gradient)
+    # Kept apart, because 1 + others has lost the digits of a sure answer's small others.
+    others, label_term = np.einsum("ij->i", gradient), np.exp(-gap)
+    total = others + label_term
+    log_total = np.log1p(others + (label_term - 1))
+    values, label_gradient = gap + log_total, -others / total
     if smoothing > 0:
-        values = (1 - smoothing) * values + smoothing * (peak + log_sums - logits.mean(axis=-1))
-        label_gradient += smoothing - smoothing / classes
-        gradient -= (smoothing / classes * factor)[:, None]
+        values = (1 - smoothing) * values + smoothing * (peak[:, 0] + log_total - logits.mean(axis=-1))
+        label_gradient += smoothing - smoothing / logits.shape[-1]
     if z_loss > 0:
-        log_normaliser = peak + log_sums
+        log_normaliser = peak[:, 0] + log_total
         values += z_loss * log_normaliser**2
-        label_gradient += 2 * z_loss * log_normaliser * label_term / sums
-    gradient[np.arange(len(labels)), labels] = label_gradient * factor
-    return Loss(reduce_values(values.reshape(rows), weights, total, reduction), gradient.reshape(shape))
+        label_gradient += 2 * z_loss * log_normaliser * label_term / total
+        total = total / (1 + 2 * z_loss * log_normaliser)
+    # The factor rides along with the division by the sum: one pass over the array less.
+    gradient *= factor / total[:, None]
+    if smoothing > 0:
+        gradient -= smoothing / logits.shape[-1] * factor
+    gradient[label] = label_gradient * np.ravel(factor)
+    return values
 
 
 def soft_cross_entropy(logits, targets, *, weights=None, reduction="mean"):
