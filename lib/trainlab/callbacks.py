@@ -90,7 +90,7 @@ class _Patience(Evaluation):
         best = self.state.setdefault("best", np.full(value.shape, np.inf))
         waited = self.state.setdefault("waited", np.zeros(value.shape, np.int64))
         # Relative to the size of the best value, whatever its sign; at the start nothing is known.
-        margin = np.where(np.isfinite(best), self.threshold * np.abs(best), 0)
+        margin = self.threshold * np.where(np.isfinite(best), np.abs(best), 0)
         improved = value < best - margin
         self.state["best"] = np.where(improved, value, best)
         self.state["waited"] = np.where(improved, 0, waited + 1)

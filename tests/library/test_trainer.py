@@ -811,3 +811,141 @@ def test_a_refused_call_does_not_fix_the_number_of_examples():
     with pytest.raises(ValueError, match="steps"):
         trainer.fit(np.ones((4, 1)), np.ones((4, 1)))
     assert trainer.fit(np.ones((3, 1)), np.ones((3, 1)), steps=1, progress=False).step == 1
+
+
+# --- Weights, ignored targets and micro-batches --------------------------------------------------
+
+TOKENS = RNG.integers(0, 10, N)
+SPARSE = np.where(RNG.random(N) < 0.4, -1, TOKENS)
+SPARSE[:2] = TOKENS[:2]
+ignoring = functools.partial(softmax_cross_entropy, ignore_index=-1)
+
+
+@pytest.mark.parametrize("replicas", [None, 2])
+@pytest.mark.parametrize("parts", [2, 5, 7])
+def test_uneven_micro_batches_are_the_whole_batch(parts, replicas):
+    # With two fifths of the labels ignored, no two micro-batches have the same number left.
+    model = MLP((D, 8, 10), dtype=np.float64)
+    runs = []
+    for size, accumulate in ((35, 1), (35 // parts, parts) if 35 % parts == 0 else (17, parts)):
+        whole = make(model, ignoring, HEAVY, batch_size=size, accumulate=accumulate, replicas=replicas)
+        runs.append((fit(whole, y=SPARSE, steps=4), size * accumulate))
+    if runs[1][1] != 35:
+        whole = make(model, ignoring, HEAVY, batch_size=runs[1][1], replicas=replicas)
+        runs[0] = fit(whole, y=SPARSE, steps=4), runs[1][1]
+    (one, _), (many, _) = runs
+    np.testing.assert_allclose(many.history["loss"], one.history["loss"], rtol=1e-13)
+    for name in one.params:
+        np.testing.assert_allclose(many.params[name], one.params[name], rtol=1e-11, atol=1e-14)
+
+
+def test_an_ignored_target_counts_for_nothing_in_the_mean():
+    # Every update sees all examples, so leaving the ignored ones out is the same training.
+    keep = SPARSE != -1
+    model = MLP((D, 8, 10), dtype=np.float64)
+    ignored = fit(make(model, ignoring, batch_size=N), y=SPARSE, steps=5)
+    removed = fit(make(model, softmax_cross_entropy, batch_size=int(keep.sum())), X[keep], SPARSE[keep], steps=5)
+    np.testing.assert_allclose(ignored.history["loss"], removed.history["loss"], rtol=1e-13)
+    assert ignored.evaluate(X, SPARSE) == pytest.approx(removed.evaluate(X[keep], SPARSE[keep]), rel=1e-13)
+
+
+def test_a_micro_batch_may_be_ignored_altogether_but_not_an_update():
+    y = np.full(4, -1)
+    y[3] = 2
+    model = MLP((D, 8, 10))
+    trainer = make(model, ignoring, batch_size=1, accumulate=4)
+    assert np.isfinite(fit(trainer, X[:4], y, steps=3).history["loss"]).all()
+    for replicas, which in ((None, ""), (2, " of replicas [0, 1]")):
+        with pytest.raises(ValueError) as caught:
+            fit(make(model, ignoring, batch_size=4, replicas=replicas), X[:4], np.full(4, -1), steps=1)
+        assert str(caught.value) == f"the weights{which} at step 0 are all zero: nothing is left to average"
+
+
+@pytest.mark.parametrize("replicas", [None, 2])
+@pytest.mark.parametrize("outputs", [1, 10])
+def test_a_weight_of_two_is_an_example_twice(outputs, replicas):
+    weights = RNG.integers(0, 3, N)
+    model, y = Linear(D, outputs, dtype=np.float64), NUMBERS[outputs]
+    weighted = make(model, batch_size=N, replicas=replicas)
+    weighted.fit(X, y, weights=weights, steps=5, progress=False)
+    twice = make(model, batch_size=int(weights.sum()), replicas=replicas)
+    fit(twice, np.repeat(X, weights, axis=0), np.repeat(y, weights, axis=0), steps=5)
+    np.testing.assert_allclose(weighted.history["loss"], twice.history["loss"], rtol=1e-13)
+    np.testing.assert_allclose(weighted.params["W"], twice.params["W"], rtol=1e-12)
+    np.testing.assert_allclose(
+        weighted.evaluate(X, y, weights=weights), twice.evaluate(np.repeat(X, weights, axis=0), np.repeat(y, weights, axis=0)), rtol=1e-13
+    )
+
+
+def test_weights_for_each_number_of_an_example():
+    weights = RNG.random((N, 10))
+    trainer = make(Linear(D, 10, dtype=np.float64), batch_size=N)
+    before = trainer.predict(X)
+    trainer.fit(X, NUMBERS[10], weights=weights, steps=1, progress=False)
+    expected = (weights * (before - NUMBERS[10]) ** 2).sum() / weights.sum()
+    assert trainer.history["loss"][0] == pytest.approx(expected, rel=1e-13)
+
+
+def test_weights_and_ignored_targets_together():
+    weights = RNG.random(N)
+    kept = np.where(SPARSE == -1, 0, weights)
+    model = MLP((D, 8, 10), dtype=np.float64)
+    together, by_hand = make(model, ignoring, batch_size=N), make(model, softmax_cross_entropy, batch_size=N)
+    together.fit(X, SPARSE, weights=weights, steps=3, progress=False)
+    by_hand.fit(X, np.maximum(SPARSE, 0), weights=kept, steps=3, progress=False)
+    np.testing.assert_allclose(together.history["loss"], by_hand.history["loss"], rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "weights, message",
+    [
+        (np.ones(3), f"weights must have shape ({N},) or that of the losses, received (3,)"),
+        (1.0, f"weights must have shape ({N},) or that of the losses, received ()"),
+        (-np.ones(N), "weights must not be negative, received -1.0 at index (0,)"),
+        (np.full(N, NAN), "weights must be finite, received nan at index (0,)"),
+    ],
+)
+def test_wrong_weights_are_refused(weights, message):
+    with pytest.raises(ValueError) as caught:
+        make().fit(X, NUMBERS[1], weights=weights, steps=1, progress=False)
+    assert str(caught.value) == message
+
+
+def test_weights_finer_than_the_losses_are_refused():
+    def one_an_example(predictions, targets, reduction):
+        loss = squared_error(predictions, targets, reduction="none")
+        return Loss(loss.value.sum(axis=-1), loss.gradient)
+
+    trainer = make(Linear(D, 10, dtype=np.float64), one_an_example)
+    with pytest.raises(ValueError, match=r"weights have shape \(7, 10\), the losses \(7,\)"):
+        trainer.fit(X, NUMBERS[10], weights=np.ones((N, 10)), steps=1, progress=False)
+
+
+# --- The table -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("replicas, max_norm", [(None, None), (3, 0.5)])
+def test_the_table_has_a_row_for_each_update_and_replica(replicas, max_norm):
+    trainer = make(seed=5, replicas=replicas, max_norm=max_norm)
+    assert trainer.table() == []
+    rows = fit(trainer, steps=4).table()
+    history, runs = trainer.history, replicas or 1
+    assert len(rows) == 4 * runs
+    for place, row in enumerate(rows):
+        t, r = divmod(place, runs)
+        assert row["step"] == t and row["seed"] == 5 + r
+        for name in ("rate", "loss") + (("gradient_norm",) if max_norm else ()):
+            assert row[name] == history[name].reshape(4, runs)[t, r] and type(row[name]) is float
+    assert "step" in trainer.history
+
+
+# --- The rate's scale ----------------------------------------------------------------------------
+
+
+def test_the_scale_multiplies_the_schedule_for_each_replica():
+    trainer = make(loss=pull, schedule=Constant(0.5), replicas=3)
+    trainer.rate_scale = np.array([1.0, 0.5, 0.0])
+    before = trainer.params["b"].copy()
+    fit(trainer, steps=2)
+    assert trainer.history["rate"].tolist() == [[0.5, 0.25, 0.0]] * 2
+    np.testing.assert_allclose(before - trainer.params["b"], [[1.0], [0.5], [0.0]], atol=1e-15)

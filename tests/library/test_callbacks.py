@@ -1,0 +1,374 @@
+"""Callbacks: evaluation, early stopping, plateaus, checkpoints, and trainings killed at any moment."""
+
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+
+from trainlab.callbacks import Checkpoint, EarlyStopping, Evaluation, ReduceOnPlateau, saved_files
+from trainlab.losses import softmax_cross_entropy, squared_error
+from trainlab.models import MLP, Linear
+from trainlab.optimizers import SGD, Adam, AdamW
+from trainlab.schedules import Constant, Cosine
+from trainlab.trainer import Trainer
+
+RNG = np.random.default_rng(0)
+N, D = 40, 5
+X, Y, LABELS = RNG.normal(size=(N, D)), RNG.normal(size=(N, 1)), RNG.integers(0, 3, N)
+MODEL = Linear(D, 1, dtype=np.float64)
+
+
+def make(optimizer=None, schedule=None, **options):
+    return Trainer(MODEL, squared_error, optimizer or SGD(), schedule or Constant(0.01), batch_size=8, **options)
+
+
+def scripted(values):
+    """A measure that reads its values from a list: what the callback does with them is what is tested."""
+    values = iter(values)
+    return lambda trainer, x, y: np.broadcast_to(next(values), trainer.diverged.shape)
+
+
+def fit(trainer, steps, callback):
+    return trainer.fit(X, Y, steps=steps, callback=callback, progress=False)
+
+
+# --- Evaluation ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("replicas", [None, 3])
+def test_evaluation_records_the_loss_on_other_examples(replicas):
+    watch, seen = Evaluation(X[:9], Y[:9], every=3), []
+    trainer = make(replicas=replicas)
+    fit(trainer, 10, [watch, lambda t: seen.append(t.evaluate(X[:9], Y[:9]))])
+    assert watch.history["step"].tolist() == [3, 6, 9]
+    assert watch.history["value"].shape == (3,) + trainer.diverged.shape
+    np.testing.assert_array_equal(watch.history["value"], [seen[2], seen[5], seen[8]])
+
+
+def test_nothing_evaluated_is_an_empty_history():
+    watch = Evaluation(X, Y, every=5)
+    fit(make(), 4, watch)
+    assert {name: rows.tolist() for name, rows in watch.history.items()} == {"step": [], "value": []}
+
+
+@pytest.mark.parametrize("value", [np.nan, [1.0, 2.0]])
+def test_a_measure_that_is_no_number_is_refused(value):
+    with pytest.raises(ValueError, match=r"a measure must return numbers of shape \(\), received .* at step 2"):
+        fit(make(), 3, Evaluation(X, Y, every=2, measure=lambda trainer, x, y: value))
+
+
+# --- Early stopping ------------------------------------------------------------------------------
+
+
+def test_early_stopping_by_hand():
+    stopping = EarlyStopping(X, Y, every=2, patience=2, measure=scripted([5.0, 4.0, 4.0, 3.9, 4.5, 3.9, 0.0]))
+    params = {}
+    trainer = fit(make(), 100, [lambda t: params.update({t.step: t.params["W"].copy()}), stopping])
+    # Improvements at steps 2, 4 and 8; the evaluations at 10 and 12 (a tie) spend the patience.
+    assert trainer.step == 12
+    assert (stopping.best, stopping.best_step) == (3.9, 8)
+    np.testing.assert_array_equal(stopping.best_params["W"], params[8])
+    assert not np.array_equal(trainer.params["W"], params[8])
+
+
+def test_an_improvement_has_to_pass_the_threshold_whatever_the_sign():
+    for values, steps in (([-1.0, -1.05, -1.2, -1.2, -1.2], 5), ([1.0, 0.95, 0.89, 0.89, 0.89], 5), ([1.0, 0.95, 0.91], 3)):
+        stopping = EarlyStopping(X, Y, every=1, patience=2, threshold=0.1, measure=scripted(values))
+        assert fit(make(), 50, stopping).step == steps
+
+
+def test_an_infinite_value_is_no_improvement():
+    stopping = EarlyStopping(X, Y, every=1, patience=2, threshold=0.5, measure=scripted([np.inf, np.inf]))
+    assert fit(make(), 50, stopping).step == 2
+
+
+def test_each_replica_stops_by_itself_as_it_would_alone():
+    rates = [0.001, 0.2, 0.05]
+    options = {"every": 2, "patience": 2}
+    together = EarlyStopping(X[:20], Y[:20], **options)
+    fit(make(schedule=[Constant(rate) for rate in rates], seed=[3, 3, 3]), 60, together)
+    steps = []
+    for r, rate in enumerate(rates):
+        alone = EarlyStopping(X[:20], Y[:20], **options)
+        fit(make(schedule=Constant(rate), seed=3), 60, alone)
+        steps.append(alone.best_step)
+        assert together.best[r] == alone.best and together.best_step[r] == alone.best_step
+        for name, value in alone.best_params.items():
+            np.testing.assert_array_equal(together.best_params[name][r], value)
+    assert len(set(steps)) > 1
+
+
+def test_before_the_first_evaluation_there_is_no_best():
+    stopping = EarlyStopping(X, Y, every=7, patience=1)
+    for name in ("best", "best_step", "best_params"):
+        with pytest.raises(ValueError, match="nothing was evaluated yet: the first evaluation comes after 7 updates"):
+            getattr(stopping, name)
+
+
+def test_the_best_parameters_are_a_copy_that_a_trainer_can_go_on_from():
+    stopping = EarlyStopping(X, Y, every=1, patience=3, measure=scripted([1.0, 2.0, 3.0, 4.0]))
+    trainer = fit(make(), 20, stopping)
+    trainer.params = stopping.best_params
+    fit(trainer, 5, None)
+    assert not np.array_equal(trainer.params["W"], stopping.best_params["W"])
+
+
+# --- Plateaus ------------------------------------------------------------------------------------
+
+
+def test_the_rate_falls_on_a_plateau_by_hand():
+    values = [3.0, 2.0, 2.0, 2.0, 2.0, 1.0, 1.0, 1.0]
+    plateau = ReduceOnPlateau(X, Y, every=1, patience=2, factor=0.5, measure=scripted(values))
+    trainer = fit(make(schedule=Constant(1e-3)), 8, plateau)
+    # The values at steps 3 and 4 are the first plateau; 5 begins a new count, 6 improves, 7 and 8 do not.
+    assert (trainer.history["rate"] / 1e-3).tolist() == [1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5]
+    assert trainer.rate_scale == 0.25
+
+
+def test_a_plateau_of_a_negative_loss_is_a_plateau():
+    plateau = ReduceOnPlateau(X, Y, every=1, patience=1, factor=0.5, measure=scripted([-1.0, -1.0, -1.0]))
+    assert fit(make(), 3, plateau).rate_scale == 0.25
+
+
+def test_the_scale_does_not_fall_below_the_smallest_nor_rise_to_it():
+    plateau = ReduceOnPlateau(X, Y, every=1, patience=1, factor=0.1, smallest=0.05, measure=scripted([1.0] * 9))
+    trainer = fit(make(), 5, plateau)
+    assert trainer.rate_scale == 0.05
+    trainer.rate_scale = np.array(0.01)
+    assert fit(trainer, 2, plateau).rate_scale == 0.01
+
+
+def test_each_replica_has_its_own_plateau():
+    plateau = ReduceOnPlateau(X, Y, every=1, patience=1, factor=0.5, measure=scripted([[1.0, 1.0], [0.5, 1.0], [0.2, 1.0]]))
+    assert fit(make(replicas=2), 3, plateau).rate_scale.tolist() == [1.0, 0.25]
+
+
+REFUSALS = [
+    (lambda: Evaluation(X, Y, every=0), "every must be at least 1, received 0"),
+    (lambda: EarlyStopping(X, Y, every=1, patience=0), "patience must be at least 1, received 0"),
+    (lambda: EarlyStopping(X, Y, every=1, patience=1, threshold=1), "threshold must be below 1, received 1"),
+    (lambda: EarlyStopping(X, Y, every=1, patience=1, threshold=-0.1), "threshold must be at least 0, received -0.1"),
+    (lambda: ReduceOnPlateau(X, Y, every=1, patience=1, factor=1), "factor must be below 1, received 1"),
+    (lambda: ReduceOnPlateau(X, Y, every=1, patience=1, factor=0), "factor must be above 0, received 0"),
+    (lambda: ReduceOnPlateau(X, Y, every=1, patience=1, smallest=-1), "smallest must be at least 0, received -1"),
+    (lambda: ReduceOnPlateau(X, Y, every=1, patience=1, smallest=1), "smallest must be below 1, received 1"),
+    (lambda: Checkpoint("folder", every=0), "every must be at least 1, received 0"),
+    (lambda: Checkpoint("folder", every=1, keep=0), "keep must be at least 1, received 0"),
+]
+
+
+@pytest.mark.parametrize("call, message", REFUSALS, ids=[row[1] for row in REFUSALS])
+def test_wrong_options_are_refused(call, message):
+    with pytest.raises(ValueError) as caught:
+        call()
+    assert str(caught.value) == message
+
+
+# --- Lists of callbacks --------------------------------------------------------------------------
+
+
+def test_callbacks_run_in_their_order_and_all_of_them_before_a_stop():
+    calls = []
+
+    def stop(trainer):
+        calls.append("stop")
+        raise StopIteration
+
+    trainer = fit(make(), 5, (lambda t: calls.append("first"), stop, lambda t: calls.append("last")))
+    assert calls == ["first", "stop", "last"] and trainer.step == 1
+
+
+def test_what_is_no_callback_is_refused():
+    with pytest.raises(TypeError, match="a callback must be callable, received 3"):
+        fit(make(), 1, [3])
+    with pytest.raises(ValueError, match="a Checkpoint must be the last callback"):
+        fit(make(), 1, [Checkpoint("folder", every=1), print])
+
+
+# --- Checkpoints ---------------------------------------------------------------------------------
+
+STEPS = 13
+
+
+def run_of(kind, folder=None, every=1):
+    """A short run with everything in it that has a memory: how to make it, and its callbacks."""
+    optimizer = {"momentum": SGD(0.9, nesterov=True), "adam": Adam(), "adamw": AdamW(weight_decay=0.1)}[kind[0]]
+    model = MLP((D, 6, 3))
+    options = {"batch_size": 4, "accumulate": 2, "max_norm": 1.0, "replicas": kind[1]}
+    callbacks = [
+        Evaluation(X, LABELS, every=2),
+        ReduceOnPlateau(X, LABELS, every=2, patience=1, factor=0.5, threshold=0.5),
+        EarlyStopping(X, LABELS, every=3, patience=9),
+    ]
+    if folder is not None:
+        callbacks.append(Checkpoint(folder, every=every))
+    return (model, softmax_cross_entropy, optimizer, Cosine(0.1, STEPS)), options, callbacks
+
+
+def everything(trainer, callbacks):
+    """All that a run leaves behind, by name."""
+    found = {"step": trainer.step, "scale": trainer.rate_scale, "diverged": trainer.diverged}
+    groups = {"params": trainer.params, "state": trainer.state, "history": trainer.history}
+    groups |= {type(each).__name__: each.state for each in callbacks if hasattr(each, "state")}
+    return found | {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
+
+
+def assert_identical(first, second):
+    assert first.keys() == second.keys()
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+KINDS = [("momentum", None), ("adam", 2), ("adamw", None), ("adamw", 3)]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("middle", range(STEPS + 1))
+def test_a_run_resumed_at_any_step_is_the_unbroken_run(kind, middle, tmp_path):
+    arguments, options, callbacks = run_of(kind)
+    unbroken = Trainer(*arguments, **options).fit(X, LABELS, steps=STEPS, callback=callbacks, progress=False)
+    assert np.any(unbroken.rate_scale < 1)  # the plateau had something to remember
+
+    arguments, options, first = run_of(kind)
+    Trainer(*arguments, **options).fit(X, LABELS, steps=middle, callback=first, progress=False).save(tmp_path / "run")
+    arguments, options, second = run_of(kind)
+    resumed = Trainer.resume(tmp_path / "run", *arguments, **options)
+    resumed.save(tmp_path / "again")  # a copy of a copy keeps the callbacks' memory
+    resumed = Trainer.resume(tmp_path / "again", *arguments, **options)
+    resumed.fit(X, LABELS, steps=STEPS - middle, callback=second, progress=False)
+    assert_identical(everything(resumed, second), everything(unbroken, callbacks))
+
+
+def test_a_resumed_run_asks_for_the_callbacks_it_was_saved_with(tmp_path):
+    arguments, options, callbacks = run_of(KINDS[0], tmp_path, every=5)
+    Trainer(*arguments, **options).fit(X, LABELS, steps=5, callback=callbacks, progress=False)
+    resumed = Trainer.resume(tmp_path, *arguments, **options)
+    names = "['Evaluation', 'ReduceOnPlateau', 'EarlyStopping']"
+    for given, received in ((None, "[]"), (callbacks[:1], "['Evaluation']")):
+        with pytest.raises(ValueError) as caught:
+            resumed.fit(X, LABELS, steps=1, callback=given, progress=False)
+        assert str(caught.value) == f"this training was saved with the callbacks {names}, received {received}"
+    resumed.fit(X, LABELS, steps=1, callback=run_of(KINDS[0])[2], progress=False)
+    resumed.fit(X, LABELS, steps=1, progress=False)  # asked once: from here on the caller decides
+
+
+def test_a_checkpoint_keeps_the_last_files_only(tmp_path):
+    folder = tmp_path / "deep" / "folder"
+    fit(make(), 9, Checkpoint(folder, every=2, keep=3))
+    assert [file.name for file in saved_files(folder)] == ["step-000000008.npz", "step-000000006.npz", "step-000000004.npz"]
+    assert len(list(folder.iterdir())) == 3
+
+
+def resume(path):
+    return Trainer.resume(path, MODEL, squared_error, SGD(), Constant(0.01), batch_size=8)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "flipped", "text"])
+def test_a_damaged_newest_file_is_passed_over_with_a_warning(damage, tmp_path):
+    unbroken = fit(make(), 6, Checkpoint(tmp_path, every=2))
+    newest = saved_files(tmp_path)[0]
+    content = bytearray(newest.read_bytes())
+    middle = len(content) // 2
+    content[middle] ^= 255
+    damaged = {"truncated": content[:middle], "empty": b"", "flipped": content, "text": b"not a checkpoint"}[damage]
+    newest.write_bytes(damaged)
+    with pytest.warns(UserWarning, match="passed over: .*step-000000006.npz is not a whole checkpoint"):
+        resumed = resume(tmp_path)
+    assert resumed.step == 4
+    np.testing.assert_array_equal(fit(resumed, 2, None).params["W"], unbroken.params["W"])
+
+
+def test_a_folder_without_a_whole_checkpoint_says_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no checkpoint in"):
+        resume(tmp_path)
+    (tmp_path / "step-000000001.npz").write_bytes(b"")
+    with pytest.warns(UserWarning), pytest.raises(ValueError, match="no checkpoint in .* is whole"):
+        resume(tmp_path)
+
+
+def test_files_of_other_names_are_left_alone(tmp_path):
+    (tmp_path / "step-000000009.npz.123.tmp").write_bytes(b"half")
+    (tmp_path / "notes.txt").write_text("mine")
+    fit(make(), 3, Checkpoint(tmp_path, every=1, keep=1))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["notes.txt", "step-000000003.npz", "step-000000009.npz.123.tmp"]
+    assert resume(tmp_path).step == 3
+
+
+RUN = textwrap.dedent(
+    """
+    import sys
+    sys.path.insert(0, sys.argv[2])
+    import numpy as np
+    from test_callbacks import LABELS, X, Trainer, run_of, saved_files
+    from pathlib import Path
+
+    arguments, options, callbacks = run_of(("adamw", 3), sys.argv[1])
+    folder = Path(sys.argv[1])
+    if folder.exists() and saved_files(folder):
+        trainer = Trainer.resume(folder, *arguments, **options)
+    else:
+        trainer = Trainer(*arguments, **options)
+    trainer.fit(X, LABELS, steps=400 - trainer.step, callback=callbacks, progress=False)
+    print("done")
+    """
+)
+
+
+def start(folder, **options):
+    here = __file__.rsplit("/", 1)[0]
+    return subprocess.Popen([sys.executable, "-c", RUN, str(folder), here], stdout=subprocess.PIPE, text=True, **options)
+
+
+def test_a_training_killed_again_and_again_ends_bit_identical(tmp_path):
+    arguments, options, callbacks = run_of(("adamw", 3))
+    unbroken = Trainer(*arguments, **options).fit(X, LABELS, steps=400, callback=callbacks, progress=False)
+
+    folder, kills, last = tmp_path / "run", 0, 0
+    for _ in range(40):
+        process = start(folder)
+        # Killed once it has saved something new: at that moment it may be anywhere in the next update.
+        while kills < 3 and process.poll() is None:
+            files = saved_files(folder) if folder.exists() else []
+            if files and int(files[0].stem[5:]) > last:
+                last = int(files[0].stem[5:])
+                time.sleep(0.003 * kills)
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+                break
+            time.sleep(0.001)
+        printed, _ = process.communicate(timeout=120)
+        if process.returncode == 0:
+            assert printed == "done\n"
+            break
+        assert process.returncode == -signal.SIGKILL
+    assert kills == 3
+    arguments, options, callbacks = run_of(("adamw", 3))
+    resumed = Trainer.resume(folder, *arguments, **options).fit(X, LABELS, steps=0, callback=callbacks, progress=False)
+    assert_identical(everything(resumed, callbacks), everything(unbroken, run_callbacks(unbroken)))
+
+
+def run_callbacks(trainer):
+    return [each for each in trainer._callbacks if hasattr(each, "state")]
+
+
+def test_a_full_disk_ends_the_run_and_spoils_nothing(tmp_path):
+    folder = tmp_path / "run"
+    # A limit on the size of files stands in for the disk: the history grows past it.
+    process = start(folder, stderr=subprocess.PIPE, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (17_000, 17_000)))
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1 and "OSError" in errors
+    assert len(saved_files(folder)) == len(list(folder.iterdir())) == 2
+    arguments, options, callbacks = run_of(("adamw", 3))
+    resumed = Trainer.resume(folder, *arguments, **options)
+    assert 0 < resumed.step < 400
+    process = start(folder)
+    assert process.communicate(timeout=120)[0] == "done\n"
+    unbroken = Trainer(*arguments, **options).fit(X, LABELS, steps=400, callback=callbacks, progress=False)
+    _, _, again = run_of(("adamw", 3))
+    resumed = Trainer.resume(folder, *arguments, **options).fit(X, LABELS, steps=0, callback=again, progress=False)
+    assert_identical(everything(resumed, again), everything(unbroken, callbacks))
