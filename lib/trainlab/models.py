@@ -16,7 +16,7 @@ import numpy as np
 from trainlab import checks
 
 
-def _sum_rows(gradient):
+def sum_rows(gradient):
     """Return the sum over the examples, (..., n, k) to (..., k)."""
     # As a product, which is several times as fast as summing an axis that is not the last.
     return np.ones(gradient.shape[-2], gradient.dtype) @ gradient
@@ -78,7 +78,7 @@ class Linear:
 
     def backward(self, params, cache, gradient):
         """Return the parameters' gradients, given the outputs' `gradient`, (..., n, outputs)."""
-        return {"W": cache.mT @ gradient, "b": _sum_rows(gradient)}
+        return {"W": cache.mT @ gradient, "b": sum_rows(gradient)}
 
 
 ACTIVATIONS = {
@@ -172,7 +172,7 @@ class MLP:
         for layer in range(self.depth, 0, -1):
             h = cache[layer - 1]
             gradients[f"W{layer}"] = h.mT @ gradient
-            gradients[f"b{layer}"] = _sum_rows(gradient)
+            gradients[f"b{layer}"] = sum_rows(gradient)
             if layer > 1:
                 gradient = (gradient @ params[f"W{layer}"].mT) * derivative(h)
         return gradients

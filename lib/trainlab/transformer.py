@@ -1,0 +1,265 @@
+"""A small language model: the decoder of GPT-2, with its backward pass written out.
+
+Every part is a pair of functions, forward and backward, next to each other. A forward function
+returns its output and the cache that its backward function takes, together with the gradient
+of the output.
+
+Shapes: n texts of T tokens are n T rows of width D, so that each weight matrix is one matrix
+product for all of them; only attention looks at texts. The dots in front stand for the axis of
+R replicas, if there is one: as in :mod:`trainlab.models`, ``@`` and ``+`` broadcast over it.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainlab import checks
+from trainlab.models import sum_rows
+
+EPSILON = 1e-5  # keeps the layer norm of a constant row finite
+
+
+def row_means(x):
+    """Return the mean of each row, (..., n, 1)."""
+    return np.einsum("...d->...", x)[..., None] / x.shape[-1]
+
+
+def linear(x, W, b):
+    """Return x W + b for rows x, (..., n, D)."""
+    return x @ W + b[..., None, :], (x, W)
+
+
+def linear_backward(cache, gradient):
+    """Return the gradients of x, W and b."""
+    x, W = cache
+    return gradient @ W.mT, x.mT @ gradient, sum_rows(gradient)
+
+
+def layer_norm(x, gain, bias):
+    r"""Return each row with mean 0 and variance 1, times `gain` plus `bias`.
+
+    .. math:: y = g \odot \frac{x - \bar x}{\sqrt{\operatorname{var}(x) + \epsilon}} + b
+
+    Ba, Kiros and Hinton (2016), *Layer normalization*.
+
+    Examples
+    --------
+    >>> layer_norm(np.array([[1.0, 3.0]]), np.ones(2), np.zeros(2))[0].round(4).tolist()
+    [[-1.0, 1.0]]
+    """
+    centred = x - row_means(x)
+    scale = 1 / np.sqrt(row_means(centred * centred) + EPSILON)
+    normal = centred * scale
+    return normal * gain[..., None, :] + bias[..., None, :], (normal, scale, gain)
+
+
+def layer_norm_backward(cache, gradient):
+    """Return the gradients of x, gain and bias."""
+    normal, scale, gain = cache
+    aligned = gradient * normal
+    inner = gradient * gain[..., None, :]
+    # A common shift and a common stretch of the row change nothing, so those parts drop out.
+    dx = scale * (inner - row_means(inner) - normal * row_means(inner * normal))
+    return dx, sum_rows(aligned), sum_rows(gradient)
+
+
+def attention(qkv, texts, heads):
+    r"""Return causal self-attention, (..., n T, D), of queries, keys and values, (..., n T, 3 D).
+
+    .. math:: \operatorname{softmax}\!\Big(\frac{Q K^\top}{\sqrt d} + M\Big) V
+
+    for each text and each head of width d = D / heads; M is 0 up to a token's own place and minus
+    infinity after it. Vaswani et al. (2017), *Attention is all you need*.
+    """
+    *lead, rows, width = qkv.shape
+    length, size = rows // texts, width // 3 // heads
+    split = qkv.reshape(*lead, texts, length, 3, heads, size)
+    # To (3, ..., n, heads, T, d), copied: matrix products are slow on a view with gaps.
+    q, k, v = np.ascontiguousarray(np.moveaxis(split, (-3, -2), (0, -3)))
+    weights = q @ k.mT
+    weights *= 1 / math.sqrt(size)
+    weights += np.triu(np.full((length, length), -np.inf, qkv.dtype), 1)
+    weights -= weights.max(axis=-1, keepdims=True)
+    np.exp(weights, out=weights)
+    weights /= np.einsum("...d->...", weights)[..., None]
+    mixed = np.moveaxis(weights @ v, -3, -2).reshape(*lead, rows, heads * size)
+    return mixed, (q, k, v, weights)
+
+
+def attention_backward(cache, gradient):
+    """Return the gradient of the queries, keys and values, (..., n T, 3 D)."""
+    q, k, v, weights = cache
+    *lead, texts, heads, length, size = q.shape
+    split = gradient.reshape(*lead, texts, length, heads, size)
+    gradient = np.ascontiguousarray(np.moveaxis(split, -2, -3))
+    dv = weights.mT @ gradient
+    slope = gradient @ v.mT
+    slope -= np.einsum("...d,...d->...", slope, weights)[..., None]
+    slope *= weights
+    slope *= 1 / math.sqrt(size)
+    stacked = np.stack([slope @ k, slope.mT @ q, dv])
+    return np.moveaxis(stacked, (0, -3), (-3, -2)).reshape(*lead, texts * length, 3 * heads * size)
+
+
+@dataclass(frozen=True)
+class Decoder:
+    r"""A decoder-only transformer: from the tokens so far to logits of the next one.
+
+    .. math:: h_0 = E[\text{tokens}] + P, \qquad
+              a_l = h_{l-1} + \operatorname{attention}(\operatorname{norm}(h_{l-1})), \qquad
+              h_l = a_l + \operatorname{mlp}(\operatorname{norm}(a_l)), \qquad
+              z = \operatorname{norm}(h_L)\, E^\top
+
+    with the norms in front of each part, as in GPT-2 (Radford et al. 2019, *Language models are
+    unsupervised multitask learners*), an MLP of four times the width with a ReLU (Vaswani et al.
+    2017), learned positions, and one matrix :math:`E` for tokens in and logits out (Press and Wolf
+    2017, *Using the output embedding to improve language models*).
+
+    Parameters
+    ----------
+    vocabulary : int
+        Number of different tokens, V.
+    context : int
+        The longest text it can read, in tokens.
+    width : int
+        Numbers for each token, D; a multiple of `heads`.
+    heads, layers : int
+    dtype : floating-point type of the parameters
+
+    Raises
+    ------
+    ValueError
+        If a size is below 1 or `width` is no multiple of `heads`.
+
+    Examples
+    --------
+    >>> model = Decoder(vocabulary=5, context=8, width=4, heads=2, layers=1)
+    >>> params = model.init(np.random.default_rng(0))
+    >>> logits, cache = model.forward(params, np.array([[0, 3, 1]]))
+    >>> logits.shape
+    (1, 3, 5)
+    """
+
+    vocabulary: int
+    context: int
+    width: int
+    heads: int
+    layers: int
+    dtype: type = np.float32
+
+    def __post_init__(self):
+        for name in ("vocabulary", "context", "width", "heads", "layers"):
+            object.__setattr__(self, name, checks.integer(name, getattr(self, name), low=1))
+        if self.width % self.heads:
+            raise ValueError(f"width must be a multiple of heads, received width={self.width} and heads={self.heads}")
+
+    @property
+    def input_dtype(self):
+        """The type of the inputs: tokens are whole numbers."""
+        return np.int64
+
+    def init(self, rng):
+        """Return fresh parameters, drawn from a NumPy ``Generator``, as GPT-2 draws them.
+
+        Weights and embeddings are normal with standard deviation 0.02; those that add to the
+        residual stream, ``W_mix`` and ``W_down``, are smaller by the square root of their number,
+        2 `layers`. Biases are zero, gains one.
+        """
+        width, small = self.width, 0.02 / math.sqrt(2 * self.layers)
+        draws = {"E": (0.02, (self.vocabulary, width)), "P": (0.02, (self.context, width))}
+        for i in range(1, self.layers + 1):
+            draws |= {f"gain_attention{i}": None, f"W_qkv{i}": (0.02, (width, 3 * width)), f"W_mix{i}": (small, (width, width))}
+            draws |= {f"gain_mlp{i}": None, f"W_up{i}": (0.02, (width, 4 * width)), f"W_down{i}": (small, (4 * width, width))}
+        params = {}
+        for name, draw in (draws | {"gain": None}).items():
+            if draw is None:
+                params[name], params[name.replace("gain", "bias")] = np.ones(width, self.dtype), np.zeros(width, self.dtype)
+                continue
+            scale, shape = draw
+            params[name] = rng.normal(0, scale, shape).astype(self.dtype)
+            if name.startswith("W_"):
+                params[name.replace("W", "b")] = np.zeros(shape[1], self.dtype)
+        return params
+
+    def forward(self, params, tokens):
+        """Return logits of the next token at each place, (..., n, T, V), and the cache.
+
+        Parameters
+        ----------
+        params : dict of arrays
+        tokens : array of whole numbers, shape (n, T) or (R, n, T), T at most `context`
+
+        Raises
+        ------
+        ValueError
+            If the shape does not fit or a token is not ``0 .. vocabulary - 1``.
+        TypeError
+            If the tokens are not whole numbers.
+        """
+        tokens = self._checked(tokens)
+        texts, length = tokens.shape[-2:]
+        E, P = params["E"], params["P"]
+        # As a product with one-hot rows, because its transpose adds up the gradients of equal tokens.
+        one_hot = (tokens.reshape(*tokens.shape[:-2], -1, 1) == np.arange(self.vocabulary)).astype(E.dtype)
+        x = one_hot @ E
+        x = (x.reshape(*x.shape[:-2], texts, length, -1) + P[..., None, :length, :]).reshape(x.shape)
+        blocks = []
+        for i in range(1, self.layers + 1):
+            x, cache = self._block(params, i, x, texts)
+            blocks.append(cache)
+        h, norm = layer_norm(x, params["gain"], params["bias"])
+        logits = (h @ E.mT).reshape(*h.shape[:-2], texts, length, self.vocabulary)
+        return logits, (one_hot, blocks, h, norm)
+
+    def backward(self, params, cache, gradient):
+        """Return the parameters' gradients, given the logits' `gradient`, (..., n, T, V)."""
+        one_hot, blocks, h, norm = cache
+        *lead, texts, length, _ = gradient.shape
+        gradient = gradient.reshape(*lead, texts * length, self.vocabulary)
+        gradients = {"E": gradient.mT @ h}
+        dx, gradients["gain"], gradients["bias"] = layer_norm_backward(norm, gradient @ params["E"])
+        for i in range(self.layers, 0, -1):
+            dx = self._block_backward(gradients, i, blocks[i - 1], dx)
+        # The same matrix at both ends: its two gradients add up.
+        gradients["E"] += one_hot.mT @ dx
+        places = sum_rows(dx.reshape(*lead, texts, length * self.width)).reshape(*lead, length, self.width)
+        gradients["P"] = np.zeros_like(params["P"])
+        gradients["P"][..., :length, :] = places
+        return gradients
+
+    def _block(self, params, i, x, texts):
+        """Return one layer's output: attention and the MLP, each added to what came in."""
+        h, norm1 = layer_norm(x, params[f"gain_attention{i}"], params[f"bias_attention{i}"])
+        qkv, project = linear(h, params[f"W_qkv{i}"], params[f"b_qkv{i}"])
+        mixed, attend = attention(qkv, texts, self.heads)
+        h, mix = linear(mixed, params[f"W_mix{i}"], params[f"b_mix{i}"])
+        x = x + h
+        h, norm2 = layer_norm(x, params[f"gain_mlp{i}"], params[f"bias_mlp{i}"])
+        h, up = linear(h, params[f"W_up{i}"], params[f"b_up{i}"])
+        active = np.maximum(h, 0)
+        h, down = linear(active, params[f"W_down{i}"], params[f"b_down{i}"])
+        return x + h, (norm1, project, attend, mix, norm2, up, active, down)
+
+    def _block_backward(self, gradients, i, cache, gradient):
+        """Store the layer's gradients and return that of its input."""
+        norm1, project, attend, mix, norm2, up, active, down = cache
+        dh, gradients[f"W_down{i}"], gradients[f"b_down{i}"] = linear_backward(down, gradient)
+        dh, gradients[f"W_up{i}"], gradients[f"b_up{i}"] = linear_backward(up, dh * (active > 0))
+        dh, gradients[f"gain_mlp{i}"], gradients[f"bias_mlp{i}"] = layer_norm_backward(norm2, dh)
+        gradient = gradient + dh
+        dh, gradients[f"W_mix{i}"], gradients[f"b_mix{i}"] = linear_backward(mix, gradient)
+        dh = attention_backward(attend, dh)
+        dh, gradients[f"W_qkv{i}"], gradients[f"b_qkv{i}"] = linear_backward(project, dh)
+        dh, gradients[f"gain_attention{i}"], gradients[f"bias_attention{i}"] = layer_norm_backward(norm1, dh)
+        return gradient + dh
+
+    def _checked(self, tokens):
+        tokens = checks.whole("tokens", tokens)
+        if tokens.ndim < 2 or tokens.shape[-1] > self.context:
+            raise ValueError(f"tokens must have shape (..., n, T) with T at most {self.context}, received {tokens.shape}")
+        bad = (tokens < 0) | (tokens >= self.vocabulary)
+        if bad.any():
+            index = checks.first_index(bad)
+            raise ValueError(f"tokens must be 0 to {self.vocabulary - 1}, received {tokens[index]} at index {index}")
+        return tokens
