@@ -4,6 +4,7 @@ Each function returns its argument, cleaned, or raises ``ValueError`` (``TypeErr
 value of the wrong kind) with a sentence that names what was received.
 """
 
+import functools
 import math
 from numbers import Integral, Real
 
@@ -202,3 +203,18 @@ def weights(values, shape, dtype):
     if not array.any():
         raise ValueError("weights must not all be zero: a weighted mean would divide by zero")
     return array.astype(dtype, copy=False)
+
+
+def describe(thing):
+    """Return a text that is the same in every process: no address in memory, as some ``repr`` have.
+
+    >>> describe(functools.partial(np.linspace, 0, num=3))
+    "linspace(0,){'num': 3}"
+    >>> describe(3.5), describe(object())
+    ('3.5', 'object')
+    """
+    if isinstance(thing, functools.partial):
+        return f"{describe(thing.func)}{thing.args}{thing.keywords}"
+    if type(thing).__repr__ is object.__repr__:
+        return type(thing).__qualname__
+    return getattr(thing, "__qualname__", None) or repr(thing)

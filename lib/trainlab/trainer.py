@@ -5,17 +5,16 @@ Everything that decides a run is a function of numbers you can write down: the b
 integer, and a resumed run is bit-identical to one that never stopped.
 """
 
-import contextlib
 import functools
 import json
 import os
 import warnings
-import zipfile
 
 import numpy as np
 
 from trainlab import checks
 from trainlab.callbacks import Checkpoint, EarlyStopping, Evaluation, ReduceOnPlateau, saved_files
+from trainlab.files import read_arrays, write_arrays
 from trainlab.optimizers import clip_by_global_norm
 
 __all__ = ["Trainer", "batch_order", "Checkpoint", "EarlyStopping", "Evaluation", "ReduceOnPlateau"]
@@ -231,7 +230,7 @@ class Trainer:
         self._reserve(steps)
         self._examples = len(x)
 
-        for _ in _progress_bar(range(steps), progress):
+        for _ in progress_bar(range(steps), progress):
             epoch, position = divmod(self.step, per_epoch)
             rows = self._order(epoch, len(x))[..., position * per_update : (position + 1) * per_update]
             self._update(x.take(rows, axis=0), y.take(rows, axis=0), None if weights is None else weights[rows])
@@ -277,17 +276,7 @@ class Trainer:
         arrays |= {"diverged": self.diverged, "rate_scale": self.rate_scale}
         counts = {"step": self.step, "examples": self._examples, "callbacks": self._callback_names()}
         arrays["about"] = np.array(json.dumps(self._about() | counts))
-        temporary = f"{os.fspath(path)}.{os.getpid()}.tmp"
-        try:
-            with open(temporary, "wb") as file:
-                np.savez(file, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
-            raise
+        write_arrays(path, arrays)
 
     @classmethod
     def resume(cls, path, model, loss, optimizer, schedule, **options):
@@ -358,9 +347,9 @@ class Trainer:
     def _about(self):
         """Everything that must be equal for a resumed run to continue the same training."""
         return {
-            "model": _describe(self.model),
-            "loss": _describe(self.loss),
-            "optimizer": _describe(self.optimizer),
+            "model": checks.describe(self.model),
+            "loss": checks.describe(self.loss),
+            "optimizer": checks.describe(self.optimizer),
             "seeds": self.seeds,
             "replicas": self.replicas,
             "batch_size": self.batch_size,
@@ -427,7 +416,7 @@ class Trainer:
                 if type(rate) is not float:
                     rate = _as_number(rate, schedule, self.step)
                 if not 0 <= rate < np.inf:
-                    raise ValueError(f"{_describe(schedule)} returned the rate {rate} at step {self.step}")
+                    raise ValueError(f"{checks.describe(schedule)} returned the rate {rate} at step {self.step}")
                 rates[id(schedule)] = rate
         if self.replicas is None:
             return rates[id(self.schedules[0])] * float(self.rate_scale)
@@ -508,7 +497,7 @@ def _as_number(rate, schedule, step):
     """Return what a schedule gave as a ``float``: a NumPy number will do, an array or a text will not."""
     number = np.asarray(rate)
     if number.ndim != 0 or number.dtype.kind not in "iuf":
-        raise ValueError(f"{_describe(schedule)} returned the rate {rate} at step {step}")
+        raise ValueError(f"{checks.describe(schedule)} returned the rate {rate} at step {step}")
     return float(number)
 
 
@@ -530,11 +519,9 @@ def _newest(path):
 
 def _read(path):
     try:
-        # Opened here, because np.load leaves the file of a broken archive open.
-        with open(path, "rb") as whole, np.load(whole, allow_pickle=False) as file:
-            saved = {name: file[name] for name in file.files}
+        saved = read_arrays(path)
         json.loads(saved["about"].item())
-    except (zipfile.BadZipFile, EOFError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not a whole checkpoint: {error}") from error
     return saved
 
@@ -564,14 +551,8 @@ def _per_replica(replicas, seed, schedule):
     return count, seeds, schedules
 
 
-def _describe(thing):
-    """Return a text that is the same in every process, unlike the ``repr`` of a function."""
-    if isinstance(thing, functools.partial):
-        return f"{_describe(thing.func)}{thing.args}{thing.keywords}"
-    return getattr(thing, "__qualname__", None) or repr(thing)
-
-
-def _progress_bar(steps, wanted):
+def progress_bar(steps, wanted, unit="updates", total=None):
+    """Return `steps`, with a bar around it if `wanted`, if there is a terminal, and if tqdm is installed."""
     if not wanted:
         return steps
     try:
@@ -579,4 +560,4 @@ def _progress_bar(steps, wanted):
     except ImportError:
         return steps
     # disable=None shows the bar in terminals only, so that notebooks store no speeds.
-    return tqdm(steps, desc="updates", disable=None)
+    return tqdm(steps, desc=unit, total=total, disable=None)

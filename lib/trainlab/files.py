@@ -1,0 +1,49 @@
+"""Files of arrays that are whole or not there: what checkpoints and sweeps are kept in."""
+
+import contextlib
+import os
+import zipfile
+
+import numpy as np
+
+
+def write_arrays(path, arrays):
+    """Write a dict of arrays to exactly `path`, as an uncompressed ``.npz``, without pickle.
+
+    The file appears under its name only when its last byte is on the disk; killed before that,
+    the process leaves what was there before.
+
+    Raises
+    ------
+    OSError
+        If the disk is full, or the folder missing; nothing has changed then.
+    """
+    temporary = f"{os.fspath(path)}.{os.getpid()}.tmp"
+    try:
+        with open(temporary, "wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def read_arrays(path):
+    """Return the dict of arrays that ``write_arrays`` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is damaged or something else; every byte is under a checksum.
+    """
+    try:
+        # Opened here, because np.load leaves the file of a broken archive open.
+        with open(path, "rb") as whole, np.load(whole, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (zipfile.BadZipFile, EOFError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path} is not a whole file of arrays: {error}") from error
