@@ -208,7 +208,8 @@ class ReduceOnPlateau(_Patience):
         spent = self.state["waited"] >= self.patience
         reduced = np.maximum(trainer.rate_scale * self.factor, self.smallest)
         # A scale already below the smallest, set by hand, is not raised.
-        trainer.rate_scale = np.where(spent, np.minimum(reduced, trainer.rate_scale), trainer.rate_scale)
+        scale = np.where(spent, np.minimum(reduced, trainer.rate_scale), trainer.rate_scale)
+        trainer.rate_scale = float(scale) if scale.ndim == 0 else scale
         self.state["waited"] = np.where(spent, 0, self.state["waited"])
 
 

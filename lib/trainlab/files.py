@@ -45,5 +45,8 @@ def read_arrays(path):
         # Opened here, because np.load leaves the file of a broken archive open.
         with open(path, "rb") as whole, np.load(whole, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (zipfile.BadZipFile, EOFError, KeyError, TypeError, AttributeError, ValueError) as error:
+    except (FileNotFoundError, PermissionError):
+        raise
+    # A flipped bit can also announce a compression, an encryption or a place that does not exist.
+    except (zipfile.BadZipFile, EOFError, LookupError, TypeError, AttributeError, ValueError, RuntimeError, OSError) as error:
         raise ValueError(f"{path} is not a whole file of arrays: {error}") from error

@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import re
+import traceback
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ def grid(**choices):
     >>> grid(rate=[0.1, 0.2], batch_size=[8])
     {'rate=0.1, batch_size=8': {'rate': 0.1, 'batch_size': 8}, 'rate=0.2, batch_size=8': {'rate': 0.2, 'batch_size': 8}}
     """
+    if not choices:
+        raise ValueError("a grid needs at least one choice, received none")
     arms = {}
     for values in itertools.product(*choices.values()):
         options = dict(zip(choices, values))
@@ -91,7 +94,7 @@ def sweep(train, arms, *, seeds, chunk=None, folder=None, n_jobs=-1, progress=Tr
         Where each finished call is kept. A sweep that was interrupted, by Ctrl-C, an error or a
         power cut, goes on from there when it is started again.
     n_jobs : int
-        Processes; -1 takes one for each core, and each computes on one thread.
+        Processes; -1 takes one for each core. joblib shares the cores' threads among them.
     progress : bool
         Show a bar in a terminal (needs tqdm).
 
@@ -105,7 +108,7 @@ def sweep(train, arms, *, seeds, chunk=None, folder=None, n_jobs=-1, progress=Tr
         If arms or seeds are missing or repeated, if `train` returns other shapes than asked for,
         or if `folder` holds another sweep; the message names the differences.
     RuntimeError
-        If `train` fails; the message names the arm and the seeds, the cause is the error.
+        If `train` fails; the message names the arm and the seeds, a note holds the traceback.
 
     Examples
     --------
@@ -122,6 +125,10 @@ def sweep(train, arms, *, seeds, chunk=None, folder=None, n_jobs=-1, progress=Tr
     except ImportError as error:
         raise ImportError("sweeps need joblib: pip install 'trainlab[sweep]'") from error
 
+    if not callable(train):
+        raise TypeError(f"train must be callable, received {train!r}")
+    if not isinstance(seeds, (list, tuple, range, np.ndarray)):
+        raise TypeError(f"seeds must be a list of whole numbers, received {seeds!r}")
     arms, seeds = _checked_arms(arms), [checks.integer("a seed", seed, low=0) for seed in seeds]
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds must be different numbers, at least one, received {seeds}")
@@ -130,20 +137,26 @@ def sweep(train, arms, *, seeds, chunk=None, folder=None, n_jobs=-1, progress=Tr
     chunk = len(seeds) if chunk is None else checks.integer("chunk", chunk, low=1)
     tasks = [(name, start) for name in arms for start in range(0, len(seeds), chunk)]
 
-    done = {} if folder is None else _open(folder, train, arms, seeds, chunk, len(tasks))
+    done = {} if folder is None else _open(folder, train, arms, seeds, chunk, tasks)
     left = [number for number in range(len(tasks)) if number not in done]
     calls = [delayed(_call)(train, number, *_task(tasks[number], arms, seeds, chunk)) for number in left]
-    # Unordered, so that what is finished is kept at once, not when the first task has finished too.
-    finished = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls)
-    for number, values in progress_bar(finished, progress, unit="tasks", total=len(left)):
-        done[number] = values
-        if folder is not None:
-            write_arrays(_file(folder, number), values)
+    # Unordered and one by one, so that what is finished is kept at once and waits for no other task.
+    finished = Parallel(n_jobs=n_jobs, batch_size=1, return_as="generator_unordered")(calls)
+    # The bar's iterator has a name, because one without would be closed, and with it joblib's, before the except.
+    shown = iter(progress_bar(finished, progress, unit="tasks", total=len(left)))
+    try:
+        for number, values in shown:
+            if isinstance(values, Exception):
+                raise values
+            _check_quantities(values, next(iter(done.values()), values))
+            done[number] = values
+            if folder is not None:
+                write_arrays(_file(folder, number), _stored(values))
+    except BaseException as error:
+        # Inside joblib's generator the error stops the tasks still running; closing it would warn of each.
+        finished.throw(error)
 
     names = list(done[0])
-    for number, values in done.items():
-        if list(values) != names:
-            raise ValueError(f"train must return the same quantities for every arm, received {names} and {list(values)}")
     rows = len(tasks) // len(arms)
     values = {
         name: np.stack([np.concatenate([done[a * rows + r][name] for r in range(rows)]) for a in range(len(arms))])
@@ -158,6 +171,8 @@ def _checked_arms(arms):
     for name, options in arms.items():
         if not isinstance(options, dict):
             raise TypeError(f"an arm must be a dict of options, received {options!r} for {name!r}")
+        if reserved := sorted(options.keys() & {"seed", "seeds"}):
+            raise ValueError(f"an option must not be called {reserved[0]!r}, received one in arm {name!r}")
     return {str(name): dict(options) for name, options in arms.items()}
 
 
@@ -167,11 +182,21 @@ def _task(task, arms, seeds, chunk):
 
 
 def _call(train, number, name, options, seeds):
-    """Run one task, in whatever process; its number says where the result belongs."""
+    """Return a task's number and its result, or an error: one raised here would overtake finished tasks."""
     try:
         values = train(list(seeds), **options)
     except Exception as error:
-        raise RuntimeError(f"arm {name!r} with seeds {seeds} failed: {type(error).__name__}: {error}") from error
+        failure = RuntimeError(f"arm {name!r} with seeds {seeds} failed: {type(error).__name__}: {error}")
+        # A note travels between processes, a traceback does not.
+        failure.add_note(traceback.format_exc())
+        return number, failure
+    try:
+        return number, _checked_values(values, name, seeds)
+    except ValueError as error:
+        return number, error
+
+
+def _checked_values(values, name, seeds):
     if not isinstance(values, dict) or not values:
         raise ValueError(f"train must return a dict of arrays, received {values!r} from arm {name!r}")
     values = {key: np.asarray(value) for key, value in values.items()}
@@ -181,14 +206,26 @@ def _call(train, number, name, options, seeds):
                 f"train must return numbers, one row a seed: {key!r} of arm {name!r} has shape {value.shape} "
                 f"and dtype {value.dtype} for {len(seeds)} seeds"
             )
-    return number, values
+    return values
+
+
+def _check_quantities(values, before):
+    if set(values) != set(before):
+        raise ValueError(f"train must return the same quantities for every arm, received {list(before)} and {list(values)}")
+    if taken := sorted(set(values) & {"arm", "seed"}):
+        raise ValueError(f"a quantity must not be called as another column of the table, received {taken[0]!r}")
+
+
+def _stored(values):
+    # With a prefix no quantity's name is one of the arguments of np.savez.
+    return {f"values/{name}": value for name, value in values.items()}
 
 
 def _file(folder, number):
     return Path(folder, f"task-{number:05d}.npz")
 
 
-def _open(folder, train, arms, seeds, chunk, count):
+def _open(folder, train, arms, seeds, chunk, tasks):
     """Return what a folder keeps of this very sweep, by task; make the folder if there is none."""
     about = {
         "train": checks.describe(train),
@@ -202,15 +239,21 @@ def _open(folder, train, arms, seeds, chunk, count):
         write_arrays(label, {"about": np.array(json.dumps(about))})
     saved = json.loads(read_arrays(label)["about"].item())
     differing = [f"{name}: saved {saved.get(name)}, received {about[name]}" for name in about if saved.get(name) != about[name]]
+    if not differing and list(saved["arms"]) != list(about["arms"]):
+        # Tasks are numbered, so the same arms in another order would swap their results.
+        differing = [f"order of the arms: saved {list(saved['arms'])}, received {list(about['arms'])}"]
     if differing:
         raise ValueError(f"{folder} holds another sweep; " + "; ".join(differing))
 
     done = {}
     for name in os.listdir(folder):
         match = re.fullmatch(r"task-(\d+)\.npz", name)
-        if match and int(match[1]) < count:
+        if match and int(match[1]) < len(tasks):
             try:
-                done[int(match[1])] = read_arrays(Path(folder, name))
+                saved_values = read_arrays(Path(folder, name))
+                arm, _, its_seeds = _task(tasks[int(match[1])], arms, seeds, chunk)
+                values = {key.removeprefix("values/"): value for key, value in saved_values.items()}
+                done[int(match[1])] = _checked_values(values, arm, its_seeds)
             except ValueError as error:
                 warnings.warn(f"computed again: {error}", stacklevel=3)
     return done

@@ -16,6 +16,7 @@ from trainlab import checks
 from trainlab.callbacks import Checkpoint, EarlyStopping, Evaluation, ReduceOnPlateau, saved_files
 from trainlab.files import read_arrays, write_arrays
 from trainlab.optimizers import clip_by_global_norm
+from trainlab.schedules import Schedule
 
 __all__ = ["Trainer", "batch_order", "Checkpoint", "EarlyStopping", "Evaluation", "ReduceOnPlateau"]
 
@@ -127,6 +128,7 @@ class Trainer:
         self.max_norm = None if max_norm is None else checks.number("max_norm", max_norm, above=0)
         self.on_divergence = checks.one_of("on_divergence", on_divergence, ("raise", "record"))
         self.replicas, self.seeds, self.schedules = _per_replica(replicas, seed, schedule)
+        self._shape = () if self.replicas is None else (self.replicas,)
 
         runs = [model.init(np.random.default_rng([seed, 0])) for seed in self.seeds]
         if self.replicas is None:
@@ -135,17 +137,13 @@ class Trainer:
             self.params = {name: np.stack([run[name] for run in runs]) for name in runs[0]}
         self.state = optimizer.init(self.params)
         self.step = 0
-        self.rate_scale = np.ones(self._shape)
+        self.rate_scale = 1.0 if self.replicas is None else np.ones(self.replicas)
         self._nobody = self.diverged = np.zeros(self._shape, bool)
         self._ignored = loss.keywords.get("ignore_index") if isinstance(loss, functools.partial) else None
         self._examples = None
         self._epoch = None
         self._record = {}
         self._callbacks, self._callback_states = [], None
-
-    @property
-    def _shape(self):
-        return () if self.replicas is None else (self.replicas,)
 
     @property
     def history(self):
@@ -228,6 +226,7 @@ class Trainer:
         steps = checks.integer("steps", steps, low=0)
         self._adopt(callback)
         self._reserve(steps)
+        self._plan(steps)
         self._examples = len(x)
 
         for _ in progress_bar(range(steps), progress):
@@ -312,7 +311,8 @@ class Trainer:
             return {name.removeprefix(prefix): value for name, value in saved.items() if name.startswith(prefix)}
 
         trainer.step, trainer._examples = about["step"], about["examples"]
-        trainer.diverged, trainer.rate_scale = saved["diverged"], saved["rate_scale"]
+        trainer.diverged, scale = saved["diverged"], saved["rate_scale"]
+        trainer.rate_scale = float(scale) if scale.ndim == 0 else scale
         trainer.params, trainer.state, trainer._record = group("params/"), group("state/"), group("history/")
         states = [group(f"callback{place}/") for place in range(len(about["callbacks"]))]
         trainer._callback_states = about["callbacks"], states
@@ -406,8 +406,25 @@ class Trainer:
             room = np.empty((steps,) + shape, dtype)
             self._record[name] = np.concatenate([old[name], room]) if name in old else room
 
+    def _plan(self, steps):
+        """Work out the rates of the next updates at once, where the schedules are the library's.
+
+        They are pure, so asking ahead is asking. Any other callable is asked update by update.
+        """
+        self._planned, self._planned_from = None, self.step
+        schedules = {id(schedule): schedule for schedule in self.schedules}
+        if all(isinstance(schedule, Schedule) for schedule in schedules.values()):
+            ahead = np.arange(self.step, self.step + steps)
+            rates = {key: schedule(ahead) for key, schedule in schedules.items()}
+            planned = np.stack([rates[id(schedule)] for schedule in self.schedules], axis=-1)
+            # A wrong rate is for its own update to complain of.
+            if np.all((planned >= 0) & (planned < np.inf)):
+                self._planned = planned[:, 0].tolist() if self.replicas is None else planned
+
     def _rate(self):
         """Return the rate of this update: a float, or an array of shape (R,)."""
+        if self._planned is not None:
+            return self._planned[self.step - self._planned_from] * self.rate_scale
         # Replicas often share a schedule; each distinct one is asked once.
         rates = {}
         for schedule in self.schedules:
@@ -419,7 +436,7 @@ class Trainer:
                     raise ValueError(f"{checks.describe(schedule)} returned the rate {rate} at step {self.step}")
                 rates[id(schedule)] = rate
         if self.replicas is None:
-            return rates[id(self.schedules[0])] * float(self.rate_scale)
+            return rates[id(self.schedules[0])] * self.rate_scale
         return np.array([rates[id(schedule)] for schedule in self.schedules]) * self.rate_scale
 
     def _losses(self, predictions, targets, weights, total, parts=1):

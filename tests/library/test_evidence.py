@@ -6,7 +6,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainlab.evidence import Interval, interval, paired, student_t_quantile
+from trainlab.evidence import Interval, bootstrap, interval, paired, paired_all, student_t_quantile
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 4, 5, 7, 9, 15, 19, 31, 63, 100, 1000])
@@ -147,4 +147,87 @@ NAN, INF = float("nan"), float("inf")
 def test_wrong_input_is_refused_and_named(call, error, message):
     with pytest.raises(error) as caught:
         call()
+    assert str(caught.value) == message
+
+
+# --- Many arms -----------------------------------------------------------------------------------
+
+
+def test_intervals_of_many_arms_are_widened_as_dunn_does():
+    rng = np.random.default_rng(0)
+    arms = {name: rng.normal(size=12) for name in "abcd"}
+    found = paired_all(arms, "b", confidence=0.9)
+    assert list(found) == ["a", "c", "d"]
+    for name, interval_ in found.items():
+        difference = arms[name] - arms["b"]
+        expected = scipy.stats.t.interval(1 - 0.1 / 3, 11, difference.mean(), scipy.stats.sem(difference))
+        assert (interval_.low, interval_.high) == pytest.approx(expected, rel=1e-6)
+        assert interval_.confidence == pytest.approx(1 - 0.1 / 3)
+
+
+def test_with_two_arms_nothing_is_widened():
+    arms = {"a": [1.0, 2.0, 4.0], "b": [2.0, 2.5, 3.0]}
+    assert paired_all(arms, "a") == {"b": paired(arms["b"], arms["a"], confidence=1 - (1 - 0.95))}
+
+
+def test_all_intervals_hold_together_as_often_as_they_say():
+    # Six arms without any difference, two thousand times: how often does at least one look different?
+    rng, alarms, separately = np.random.default_rng(1), 0, 0
+    for _ in range(400):
+        arms = {str(a): rng.normal(size=8) for a in range(6)}
+        alarms += any(difference.verdict() != "undecided" for difference in paired_all(arms, "0").values())
+        separately += any(paired(arms[str(a)], arms["0"]).verdict() != "undecided" for a in range(1, 6))
+    assert alarms / 400 < 0.07 < 0.12 < separately / 400
+
+
+def test_a_wrong_baseline_is_refused():
+    with pytest.raises(ValueError, match="baseline must be one of 'a', 'b', received 'c'"):
+        paired_all({"a": [1.0, 2.0], "b": [1.0, 2.0]}, "c")
+    with pytest.raises(ValueError, match="arms must hold another arm than the baseline, received 'a' alone"):
+        paired_all({"a": [1.0, 2.0]}, "a")
+
+
+# --- Bootstrap -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("statistic", [np.mean, np.median, lambda x: np.quantile(x, 0.25)], ids=["mean", "median", "quartile"])
+def test_the_bootstrap_is_scipys_percentile_bootstrap(statistic):
+    values = np.random.default_rng(2).exponential(size=40)
+    ours = bootstrap(values, statistic, confidence=0.9)
+    theirs = scipy.stats.bootstrap(
+        (values,), statistic, confidence_level=0.9, method="percentile", vectorized=False, n_resamples=10_000, rng=3
+    ).confidence_interval
+    assert ours.mean == statistic(values) and (ours.n, ours.confidence) == (40, 0.9)
+    # Two sets of draws: their ends differ by chance, a few hundredths of the width.
+    width = theirs.high - theirs.low
+    assert ours.low == pytest.approx(theirs.low, abs=0.06 * width)
+    assert ours.high == pytest.approx(theirs.high, abs=0.06 * width)
+
+
+def test_the_bootstrap_keeps_rows_together():
+    pairs = np.random.default_rng(0).normal(size=(20, 1)) + [[0.0, 1.0]]
+    # Every pair differs by exactly 1, so no draw of whole pairs can say otherwise.
+    found = bootstrap(pairs, lambda rows: (rows[:, 1] - rows[:, 0]).mean(), resamples=100)
+    assert (found.low, found.high) == pytest.approx((1, 1))
+
+
+def test_the_same_seed_draws_the_same():
+    values = np.random.default_rng(0).normal(size=30)
+    assert bootstrap(values, seed=1) == bootstrap(values, seed=1) != bootstrap(values, seed=2)
+
+
+@pytest.mark.parametrize(
+    "values, options, message",
+    [
+        ([1.0], {}, "values must be at least two rows, received shape (1,)"),
+        (np.ones((2, 2, 2)), {}, "values must be at least two rows, received shape (2, 2, 2)"),
+        ([1.0, np.inf], {}, "values must be finite, received inf at index (1,)"),
+        ([1.0, 2.0], {"confidence": 1.0}, "confidence must be below 1, received 1.0"),
+        ([1.0, 2.0], {"resamples": 99}, "resamples must be at least 100, received 99"),
+        ([1.0, 2.0], {"seed": -1}, "seed must be at least 0, received -1"),
+    ],
+)
+def test_the_bootstrap_refuses_and_names(values, options, message):
+    with pytest.raises(ValueError) as caught:
+        bootstrap(values, **options)
     assert str(caught.value) == message

@@ -1,9 +1,10 @@
 """Updates worked out by hand, and against other ways of writing the same method."""
 
+import mpmath
 import numpy as np
 import pytest
 
-from trainlab.optimizers import SGD, clip_by_global_norm
+from trainlab.optimizers import SGD, Adam, AdamW, clip_by_global_norm
 
 
 def walk(optimizer, start, gradient_of, rates):
@@ -85,7 +86,80 @@ def test_weight_decay_is_the_gradient_of_half_the_squared_norm():
     np.testing.assert_allclose(decayed, penalised, rtol=0, atol=1e-14)
 
 
-OPTIMIZERS = [SGD(), SGD(0.9), SGD(0.9, nesterov=True), SGD(0.9, weight_decay=0.1), SGD(weight_decay=0.1)]
+# --- Adam ----------------------------------------------------------------------------------------
+
+
+def adam_as_printed(start, gradients, rates, beta1, beta2, epsilon, decay=0):
+    """Algorithm 1 of Kingma and Ba, and the decay of Loshchilov and Hutter, in 50 digits, one number."""
+    with mpmath.workdps(50):
+        theta, m, v = mpmath.mpf(start), mpmath.mpf(0), mpmath.mpf(0)
+        beta1, beta2, epsilon, decay = (mpmath.mpf(value) for value in (beta1, beta2, epsilon, decay))
+        path = [float(theta)]
+        for t, (g, rate) in enumerate(zip(gradients, rates), start=1):
+            m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
+            m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
+            theta = theta - mpmath.mpf(rate) * decay * theta
+            theta -= mpmath.mpf(rate) * m_hat / (mpmath.sqrt(v_hat) + epsilon)
+            path.append(float(theta))
+    return path
+
+
+@pytest.mark.parametrize(
+    "optimizer, options",
+    [
+        (Adam(), (0.9, 0.999, 1e-8)),
+        (Adam(0.5, 0.75, 0.125), (0.5, 0.75, 0.125)),
+        (Adam(0.0, 0.0), (0.0, 0.0, 1e-8)),
+        (AdamW(), (0.9, 0.999, 1e-8, 0.01)),
+        (AdamW(0.5, 0.75, 0.125, weight_decay=0.5), (0.5, 0.75, 0.125, 0.5)),
+    ],
+    ids=str,
+)
+def test_adam_is_its_algorithm_as_printed(optimizer, options):
+    gradients, rates = [1.0, -2.0, 0.25, 0.25, 100.0, 1e-6], [0.1, 0.2, 0.0, 0.4, 0.1, 0.1]
+    left = iter(gradients)
+    path = walk(optimizer, [3.0], lambda w: np.array([next(left)]), rates)
+    np.testing.assert_allclose(path[:, 0], adam_as_printed(3.0, gradients, rates, *options), rtol=1e-13)
+
+
+def test_adams_first_step_by_hand():
+    # m / (1 - beta1) = g and v / (1 - beta2) = g^2, so the step is rate * g / (|g| + epsilon).
+    path = walk(Adam(epsilon=1.0), [0.0, 0.0], lambda w: np.array([3.0, -1.0]), [0.5])
+    np.testing.assert_allclose(path[1], [-0.375, 0.25], rtol=1e-14)
+
+
+def test_adam_does_not_care_for_the_gradients_scale():
+    small, large = (walk(Adam(epsilon=1e-300), [1.0], lambda w: scale * w, [0.1] * 5) for scale in (1e-6, 1e6))
+    np.testing.assert_allclose(small, large, rtol=1e-12)
+
+
+def test_without_decay_adamw_is_adam_and_the_decay_is_not_l2():
+    gradient_of = lambda w: HESSIAN @ w  # noqa: E731
+    adam = walk(Adam(), [1.0, -2.0], gradient_of, [0.1] * 5)
+    np.testing.assert_array_equal(walk(AdamW(weight_decay=0.0), [1.0, -2.0], gradient_of, [0.1] * 5), adam)
+    decoupled = walk(AdamW(weight_decay=0.5), [1.0, -2.0], gradient_of, [0.1])
+    np.testing.assert_allclose(decoupled[1], adam[1] - 0.1 * 0.5 * adam[0], rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Adam(beta1=1.0), "beta1 must be below 1, received 1.0"),
+        (lambda: Adam(beta2=-0.1), "beta2 must be at least 0, received -0.1"),
+        (lambda: Adam(epsilon=0), "epsilon must be above 0, received 0"),
+        (lambda: AdamW(beta2=1.0), "beta2 must be below 1, received 1.0"),
+        (lambda: AdamW(weight_decay=-1), "weight_decay must be at least 0, received -1"),
+    ],
+)
+def test_adams_wrong_options_are_refused_and_named(make, message):
+    with pytest.raises(ValueError) as caught:
+        make()
+    assert str(caught.value) == message
+
+
+# --- All of them ---------------------------------------------------------------------------------
+
+OPTIMIZERS = [SGD(), SGD(0.9), SGD(0.9, nesterov=True), SGD(0.9, weight_decay=0.1), SGD(weight_decay=0.1), Adam(), AdamW(0.5, 0.75, weight_decay=0.1)]
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
@@ -120,15 +194,14 @@ def test_the_type_of_the_rate_does_not_change_a_float32_update(rate):
 def test_parameters_and_state_change_in_place_and_gradients_do_not_change(optimizer):
     params, gradient = {"w": np.array([1.0])}, {"w": np.array([2.0])}
     array, state = params["w"], optimizer.init(params)
-    velocity = state.get("w")
+    before = dict(state)
     optimizer.update(params, gradient, state, 0.1)
     optimizer.update(params, gradient, state, 0.1)
     assert params["w"] is array and array[0] < 1
     assert gradient["w"].tolist() == [2.0]
-    if optimizer.momentum:
-        assert state["w"] is velocity and velocity[0] > 2
-    else:
-        assert state == {}
+    assert state.keys() == before.keys()
+    assert all(state[name] is before[name] and np.all(state[name] > 0) for name in state)
+    assert bool(state) == (optimizer != SGD() and optimizer != SGD(weight_decay=0.1))
 
 
 def test_two_states_are_independent_and_start_at_zero():

@@ -1,5 +1,6 @@
 """Sweeps: the same numbers however they are computed, and nothing lost when one is interrupted."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import joblib
 import numpy as np
 import pytest
 
+from trainlab.files import read_arrays, write_arrays
 from trainlab.losses import softmax_cross_entropy
 from trainlab.models import MLP
 from trainlab.optimizers import SGD
@@ -238,3 +240,94 @@ def test_without_joblib_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "joblib", None)
     with pytest.raises(ImportError, match=r"sweeps need joblib: pip install 'trainlab\[sweep\]'"):
         sweep(train, ARMS, seeds=[0])
+
+
+# --- Results kept at a failure, folders that must not be mixed up, names that must not collide -----
+
+
+def test_a_failure_in_another_process_loses_no_finished_task(tmp_path):
+    def train(seeds, arm):
+        if arm == 60:
+            time.sleep(0.5)
+            raise ValueError("out of luck")
+        (tmp_path / f"ran-{arm}").touch()
+        return {"value": np.zeros(len(seeds))}
+
+    with pytest.raises(RuntimeError, match=r"^arm 'arm=60' with seeds \[0\] failed: ValueError: out of luck") as caught:
+        sweep(train, grid(arm=range(62)), seeds=[0], n_jobs=2, folder=tmp_path / "sweep")
+    assert 'raise ValueError("out of luck")' in caught.value.__notes__[0]
+    ran = {int(file.name[4:]) for file in tmp_path.glob("ran-*")}
+    kept = {int(file.name[5:10]) for file in tmp_path.glob("sweep/task-*.npz")}
+    assert set(range(60)) <= kept <= ran
+
+
+def test_a_full_disk_is_that_error_and_no_warning(tmp_path, monkeypatch):
+    def full(path, arrays):
+        if os.fspath(path).endswith("task-00001.npz"):
+            raise OSError(28, "No space left on device")
+        write_arrays(path, arrays)
+
+    monkeypatch.setattr("trainlab.sweep.write_arrays", full)
+    with pytest.raises(OSError, match="No space left"):
+        sweep(lambda seeds, arm: {"value": np.zeros(1)}, grid(arm=range(20)), seeds=[0], n_jobs=2, folder=tmp_path)
+
+
+def test_the_same_arms_in_another_order_are_another_sweep(tmp_path):
+    def train(seeds, k):
+        return {"value": np.full(len(seeds), k)}
+
+    sweep(train, {"a": {"k": 1}, "b": {"k": 2}}, seeds=[0], n_jobs=1, folder=tmp_path)
+    with pytest.raises(ValueError, match=r"order of the arms: saved \['a', 'b'\], received \['b', 'a'\]"):
+        sweep(train, {"b": {"k": 2}, "a": {"k": 1}}, seeds=[0], n_jobs=1, folder=tmp_path)
+
+
+def test_a_file_of_another_shape_is_computed_again(tmp_path):
+    def train(seeds, k):
+        return {"value": np.full(len(seeds), k)}
+
+    sweep(train, grid(k=[1, 2]), seeds=[0, 1], n_jobs=1, folder=tmp_path)
+    write_arrays(tmp_path / "task-00000.npz", {"values/value": np.zeros(5)})
+    with pytest.warns(UserWarning, match="computed again"):
+        again = sweep(train, grid(k=[1, 2]), seeds=[0, 1], n_jobs=1, folder=tmp_path)
+    assert again["value"].tolist() == [[1, 1], [2, 2]]
+
+
+def test_every_flipped_byte_is_a_value_error_or_harmless(tmp_path):
+    file = tmp_path / "file.npz"
+    write_arrays(file, {"v": np.arange(4.0)})
+    whole = file.read_bytes()
+    for place in range(len(whole)):
+        for flip in (0x01, 0x80, 0xFF):
+            file.write_bytes(whole[:place] + bytes([whole[place] ^ flip]) + whole[place + 1 :])
+            try:
+                assert read_arrays(file)["v"].tolist() == [0, 1, 2, 3]
+            except ValueError:
+                pass
+
+
+def test_any_name_can_be_stored_and_the_order_of_names_is_free(tmp_path):
+    def train(seeds, k):
+        return {"file": np.zeros(1), "b": np.ones(1)} if k else {"b": np.ones(1), "file": np.zeros(1)}
+
+    assert sweep(train, grid(k=[0, 1]), seeds=[0], n_jobs=1, folder=tmp_path)["b"].tolist() == [[1], [1]]
+
+
+@pytest.mark.parametrize("name", ["seed", "arm"])
+def test_a_quantity_does_not_replace_a_column(name):
+    with pytest.raises(ValueError, match=f"as another column of the table, received '{name}'"):
+        sweep(lambda seeds, rate: {name: np.zeros(1)}, grid(rate=[1]), seeds=[0], n_jobs=1)
+
+
+@pytest.mark.parametrize(
+    "call, error, message",
+    [
+        (lambda: sweep(None, {"a": {}}, seeds=[0]), TypeError, "train must be callable, received None"),
+        (lambda: sweep(print, {"a": {}}, seeds=8), TypeError, "seeds must be a list of whole numbers, received 8"),
+        (lambda: sweep(print, {"a": {"seeds": 3}}, seeds=[8]), ValueError, "an option must not be called 'seeds', received one in arm 'a'"),
+        (lambda: grid(), ValueError, "a grid needs at least one choice, received none"),
+    ],
+)  # fmt: skip
+def test_more_wrong_input_is_refused_and_named(call, error, message):
+    with pytest.raises(error) as caught:
+        call()
+    assert str(caught.value) == message

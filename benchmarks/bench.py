@@ -1,0 +1,235 @@
+"""Times trainlab against PyTorch, scikit-learn and Optax: same model, same batches, one thread.
+
+Both sides do the same job: shuffle, follow a cosine schedule, update, and record the loss of every
+update. Measurements alternate, and a ratio is the median over the rounds, so that a busy moment of
+the machine hits both. Above 1, trainlab is faster. What is not installed is left out, and said so.
+"""
+
+import argparse
+import importlib
+import statistics
+import time
+
+import numpy as np
+
+from trainlab import data, losses
+from trainlab.models import MLP
+from trainlab.optimizers import SGD
+from trainlab.schedules import Cosine
+from trainlab.trainer import Trainer
+from trainlab.transformer import Decoder
+
+TRAIN = data.digits().train
+X, Y = TRAIN.x.astype(np.float32), TRAIN.y
+SIZES, PEAK = (64, 32, 10), 0.05
+
+
+def clock(function):
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def compare(what, target, ours, theirs, rounds, scale=1.0):
+    """Print the times of both in microseconds and the median ratio; `scale` is ours per theirs in work done."""
+    ours(), theirs()
+    pairs = [(clock(ours), clock(theirs)) for _ in range(rounds)]
+    mine, other = (1e6 * statistics.median(times) for times in zip(*pairs))
+    ratio = statistics.median(b / a for a, b in pairs) * scale
+    verdict = "" if target is None else f"at least {target:g}: {'met' if ratio >= target else 'MISSED'}"
+    print(f"{what:<58} {mine:>11,.0f} {other:>11,.0f} {ratio:>8.2f}x  {verdict}", flush=True)
+
+
+def trainlab_loop(batch_size, steps, replicas=None):
+    trainer = Trainer(
+        MLP(SIZES), losses.softmax_cross_entropy, SGD(), Cosine(PEAK, 10**6), batch_size=batch_size, replicas=replicas
+    )
+    return lambda: trainer.fit(X, Y, steps=steps, progress=False)
+
+
+def torch_loop(torch, batch_size, steps):
+    model = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10))
+    optimizer = torch.optim.SGD(model.parameters(), lr=PEAK)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10**6)
+    x, y, history = torch.tensor(X), torch.tensor(Y), []
+
+    def batches():
+        while True:
+            order = torch.randperm(len(x))
+            for start in range(0, len(x) - batch_size + 1, batch_size):
+                yield order[start : start + batch_size]
+
+    rows = batches()
+
+    def run():
+        for _ in range(steps):
+            batch = next(rows)
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(model(x[batch]), y[batch])
+            loss.backward()
+            optimizer.step()
+            scheduler.step()
+            history.append(loss.item())
+
+    return run
+
+
+def optax_loop(jax, optax, batch_size, steps):
+    jnp = jax.numpy
+    optimizer = optax.sgd(optax.cosine_decay_schedule(PEAK, 10**6))
+    params = {name: jnp.asarray(value) for name, value in MLP(SIZES).init(np.random.default_rng(0)).items()}
+
+    def loss(params, x, y):
+        hidden = jax.nn.relu(x @ params["W1"] + params["b1"])
+        logits = hidden @ params["W2"] + params["b2"]
+        return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+
+    @jax.jit
+    def update(params, state, x, y):
+        value, gradient = jax.value_and_grad(loss)(params, x, y)
+        changes, state = optimizer.update(gradient, state)
+        return optax.apply_updates(params, changes), state, value
+
+    memory = {"params": params, "state": optimizer.init(params)}
+    rng, history = np.random.default_rng(0), []
+
+    def run():
+        order = np.concatenate([rng.permutation(len(X)) for _ in range(1 + steps * batch_size // len(X))])
+        for step in range(steps):
+            batch = order[step * batch_size : (step + 1) * batch_size]
+            memory["params"], memory["state"], value = update(memory["params"], memory["state"], X[batch], Y[batch])
+            history.append(float(value))
+
+    return run
+
+
+def sklearn_loop(neural_network, batch_size, epochs):
+    model = neural_network.MLPClassifier(
+        (32,), solver="sgd", alpha=0, momentum=0, batch_size=batch_size, learning_rate_init=PEAK, max_iter=epochs,
+        n_iter_no_change=10**6, warm_start=False, random_state=0,
+    )  # fmt: skip
+
+    def run():
+        import warnings
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns that so few epochs do not converge
+            model.fit(X, Y)
+
+    return run
+
+
+def torch_decoder(torch, model, texts):
+    nn, F = torch.nn, torch.nn.functional
+
+    class Block(nn.Module):
+        def __init__(self, width, heads):
+            super().__init__()
+            self.heads = heads
+            self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+            self.qkv, self.mix = nn.Linear(width, 3 * width), nn.Linear(width, width)
+            self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+        def forward(self, x):
+            n, length, width = x.shape
+            q, k, v = self.qkv(self.norm1(x)).view(n, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x + self.mix(mixed.transpose(1, 2).reshape(n, length, width))
+            return x + self.down(F.relu(self.up(self.norm2(x))))
+
+    class Theirs(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.E = nn.Parameter(0.02 * torch.randn(model.vocabulary, model.width))
+            self.P = nn.Parameter(0.02 * torch.randn(model.context, model.width))
+            self.blocks = nn.Sequential(*[Block(model.width, model.heads) for _ in range(model.layers)])
+            self.norm = nn.LayerNorm(model.width)
+
+        def forward(self, tokens):
+            return self.norm(self.blocks(F.embedding(tokens, self.E) + self.P)) @ self.E.T
+
+    theirs = Theirs()
+    optimizer = torch.optim.SGD(theirs.parameters(), lr=0.1)
+    x, y = torch.tensor(texts[:, :-1]), torch.tensor(texts[:, 1:])
+
+    def run():
+        optimizer.zero_grad()
+        F.cross_entropy(theirs(x).flatten(0, 1), y.flatten()).backward()
+        optimizer.step()
+
+    return run
+
+
+def decoder(model, texts):
+    params, optimizer = model.init(np.random.default_rng(0)), SGD()
+    state = optimizer.init(params)
+
+    def run():
+        logits, cache = model.forward(params, texts[:, :-1])
+        gradient = losses.softmax_cross_entropy(logits, texts[:, 1:]).gradient
+        optimizer.update(params, model.backward(params, cache, gradient), state, 0.1)
+
+    return run
+
+
+def installed(name):
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        print(f"{name} is not installed: its rows are left out")
+        return None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    rounds = parser.parse_args().rounds
+    torch, optax, neural_network = installed("torch"), installed("optax"), installed("sklearn.neural_network")
+    print(f"{'NumPy ' + np.__version__ + ', one thread; microseconds a round':<58} {'trainlab':>11} {'other':>11} {'ratio':>9}")
+
+    if torch:
+        torch.set_num_threads(1)
+        other = f"PyTorch {torch.__version__}"
+        for batch_size, target in ((16, 3), (64, 3), (256, 2)):
+            name = f"MLP 64-32-10, batch {batch_size}, 300 updates, {other}"
+            compare(name, target, trainlab_loop(batch_size, 300), torch_loop(torch, batch_size, 300), rounds)
+        for batch_size, target in ((8, 30), (32, 15)):
+            name = f"32 replicas at once, batch {batch_size}, {other}"
+            compare(name, target, trainlab_loop(batch_size, 100, 32), torch_loop(torch, batch_size, 100), rounds, scale=32)
+        for width, context, texts in ((32, 32, 8), (64, 32, 16)):
+            model = Decoder(64, context, width, heads=4, layers=2)
+            tokens = np.random.default_rng(0).integers(0, 64, (texts, context + 1))
+            name = f"decoder, width {width}, {texts} x {context} tokens, {other}"
+            compare(name, 1, decoder(model, tokens), torch_decoder(torch, model, tokens), 10 * rounds)
+
+        rng = np.random.default_rng(0)
+        logits, labels = rng.normal(size=(4096, 1000)).astype(np.float32), rng.integers(0, 1000, 4096)
+        theirs, their_labels = torch.tensor(logits, requires_grad=True), torch.tensor(labels)
+
+        def torch_cross_entropy():
+            theirs.grad = None
+            torch.nn.functional.cross_entropy(theirs, their_labels).backward()
+
+        name = f"cross-entropy with gradient, 4096 x 1000, {other}"
+        compare(name, 1, lambda: losses.softmax_cross_entropy(logits, labels), torch_cross_entropy, 5 * rounds)
+
+        def torch_schedule():
+            optimizer = torch.optim.SGD([torch.zeros(1)], lr=PEAK)
+            scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10**4)
+            for _ in range(10**4):
+                optimizer.step()
+                scheduler.step()
+
+        steps, schedule = np.arange(10**6), Cosine(PEAK, 10**6)
+        compare(f"10^6 schedule values, 10^4 of {other}", 500, lambda: schedule(steps), torch_schedule, 3, scale=100)
+    if neural_network:
+        updates = 3 * (len(X) // 16)
+        epochs = sklearn_loop(neural_network, 16, 3)
+        compare(f"MLP 64-32-10, batch 16, {updates} updates, scikit-learn", None, trainlab_loop(16, updates), epochs, rounds)
+    if optax:
+        loop = optax_loop(importlib.import_module("jax"), optax, 16, 300)
+        compare("MLP 64-32-10, batch 16, 300 updates, Optax (jit)", None, trainlab_loop(16, 300), loop, rounds)
+
+
+if __name__ == "__main__":
+    main()
