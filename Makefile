@@ -6,6 +6,7 @@ NOTEBOOKS ?= $(sort $(shell find chapters -name '*.ipynb' -not -path '*/.ipynb_c
 
 RUN   := $(VENV)/bin/python -m
 READY := $(VENV)/.ready
+INTEROP := $(VENV)-interop/.ready
 
 # Stored outputs and re-runs must come from the same surroundings: this tree's library, one
 # thread for sums (their order changes the last bits), fixed hashing, width and time zone.
@@ -21,7 +22,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 export NOTEBOOKS
 unexport MPLBACKEND
 
-.PHONY: help book test test-library test-notebooks test-sabotage test-site lab notebooks clean
+.PHONY: help book test test-library test-notebooks test-sabotage test-site test-interop bench mutants lab notebooks clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
@@ -54,6 +55,22 @@ test-site: $(READY) ## Build the website from nothing, warnings as errors, and c
 	$(VENV)/bin/jupyter-book build -W -n --keep-going --quiet .
 	$(RUN) pytest tests/site -n 2
 
+# The three below are not part of `make test`: two of them install PyTorch, JAX and Keras, one takes long.
+test-interop: $(INTEROP) ## Test the schedules inside PyTorch, Optax and Keras
+	$(VENV)-interop/bin/python -m pytest tests/interop
+
+bench: $(INTEROP) ## Time the library against PyTorch, scikit-learn and Optax
+	$(VENV)-interop/bin/python benchmarks/bench.py
+
+# mutmut wants a folder of its own with src/ and tests/ in it, and there before it starts.
+mutants: $(VENV)-mutants/.ready ## Plant faults in the library and count those that no test finds
+	mkdir -p _build/mutants/mutants/src
+	rm -rf _build/mutants/src _build/mutants/tests
+	mkdir _build/mutants/src && cp -r lib/trainlab _build/mutants/src/ && cp -r tests/library _build/mutants/tests
+	cp tests/mutants.cfg _build/mutants/setup.cfg
+	cd _build/mutants && PYTHONPATH=$(CURDIR)/_build/mutants/mutants/src $(abspath $(VENV))-mutants/bin/mutmut run --max-children 2
+	cd _build/mutants && $(abspath $(VENV))-mutants/bin/mutmut results
+
 lab: $(READY) ## Open the chapters in JupyterLab
 	$(RUN) jupyterlab chapters
 
@@ -70,4 +87,16 @@ $(READY): requirements.txt pyproject.toml
 	test -e $@ || rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) pip install --disable-pip-version-check -r requirements.txt -e .
+	touch $@
+
+$(INTEROP): requirements-interop.txt
+	test -e $@ || rm -rf $(VENV)-interop
+	$(PYTHON) -m venv $(VENV)-interop
+	$(VENV)-interop/bin/pip install --disable-pip-version-check -r $<
+	touch $@
+
+$(VENV)-mutants/.ready: requirements.txt
+	test -e $@ || rm -rf $(VENV)-mutants
+	$(PYTHON) -m venv $(VENV)-mutants
+	$(VENV)-mutants/bin/pip install --disable-pip-version-check -r $< mutmut==3.8.1
 	touch $@

@@ -1,0 +1,211 @@
+"""The library's schedules inside PyTorch, Optax and Keras, unchanged. `make test-interop` installs all three."""
+
+import os
+
+os.environ["KERAS_BACKEND"] = "jax"
+
+import numpy as np
+import pytest
+
+jax = pytest.importorskip("jax", exc_type=ImportError)
+keras = pytest.importorskip("keras", exc_type=ImportError)
+optax = pytest.importorskip("optax", exc_type=ImportError)
+torch = pytest.importorskip("torch", exc_type=ImportError)
+
+from trainlab import schedules
+from trainlab.losses import softmax_cross_entropy
+from trainlab.schedules import Cosine, Warmup, WarmupStableDecay
+
+PEAK = 0.5
+EVERY = {
+    "constant": schedules.Constant(PEAK),
+    "exponential": schedules.Exponential(PEAK, 0.5, every=7),
+    "staircase": schedules.Exponential(PEAK, 0.5, every=7, staircase=True),
+    "step decay": schedules.StepDecay(PEAK, 0.5, every=7),
+    "step subtract": schedules.StepSubtract(PEAK, 0.1, every=7, floor=0.1),
+    "piecewise": schedules.Piecewise([5, 12], [0.5, 0.1, 0.2]),
+    "linear": schedules.Linear(PEAK, 20, floor=0.1),
+    "polynomial": schedules.Polynomial(PEAK, 20, power=3.0),
+    "cosine": Cosine(PEAK, 20),
+    "restarts": schedules.CosineRestarts(PEAK, 4, growth=2),
+    "inverse time": schedules.InverseTime(PEAK, 0.5, every=3),
+    "inverse sqrt": schedules.InverseSqrt(PEAK, 5),
+    "warmup stable decay": WarmupStableDecay(PEAK, 5, 10, 5),
+    "one cycle": schedules.OneCycle(PEAK, 20),
+    "cyclical": schedules.Cyclical(PEAK, 4, 0.1),
+    "warmup": Warmup(Cosine(PEAK, 20), 5),
+    "join": schedules.Join([schedules.Constant(PEAK), schedules.Linear(PEAK, 10)], [8]),
+}
+every_schedule = pytest.mark.parametrize("schedule", EVERY.values(), ids=list(EVERY))
+
+
+def test_these_are_all_schedules():
+    classes = {name for name, value in vars(schedules).items() if isinstance(value, type) and issubclass(value, schedules.Schedule)}
+    assert {type(schedule).__name__ for schedule in EVERY.values()} == classes - {"Schedule"}
+
+
+# start torch
+def pytorch(schedule, updates):
+    weight = torch.nn.Parameter(torch.zeros(1))
+    # LambdaLR multiplies, so the optimizer's own rate is 1.
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule.__call__)
+    rates = []
+    for _ in range(updates):
+        optimizer.zero_grad()
+        (-weight).sum().backward()
+        optimizer.step()
+        rates.append(scheduler.get_last_lr()[0])
+        scheduler.step()
+    return rates, weight.item()
+# end torch
+
+
+@every_schedule
+def test_pytorch_uses_the_rates_of_the_schedule(schedule):
+    rates, weight = pytorch(schedule, 25)
+    assert rates == [schedule(step) for step in range(25)]
+    assert weight == pytest.approx(sum(rates), rel=1e-5)
+
+
+@every_schedule
+def test_a_pytorch_scheduler_is_saved_and_loaded(schedule, tmp_path):
+    def make():
+        optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, schedule.__call__)
+
+    optimizer, scheduler = make()
+    for _ in range(9):
+        optimizer.step()
+        scheduler.step()
+    torch.save([optimizer.state_dict(), scheduler.state_dict()], tmp_path / "run.pt")
+    again, scheduler = make()
+    for part, state in zip((again, scheduler), torch.load(tmp_path / "run.pt", weights_only=True)):
+        part.load_state_dict(state)
+    for step in range(9, 20):
+        assert scheduler.get_last_lr()[0] == schedule(step)
+        again.step()
+        scheduler.step()
+
+
+# start optax
+def with_optax(schedule, updates):
+    optimizer = optax.sgd(learning_rate=schedule)
+
+    @jax.jit
+    def update(weight, state):
+        changes, state = optimizer.update(-jax.numpy.ones_like(weight), state)
+        return optax.apply_updates(weight, changes), state
+
+    weight = jax.numpy.zeros(1)
+    state, path = optimizer.init(weight), [0.0]
+    for _ in range(updates):
+        weight, state = update(weight, state)
+        path.append(weight.item())
+    return np.diff(path)
+# end optax
+
+
+@every_schedule
+def test_a_jitted_optax_update_uses_the_rates_of_the_schedule(schedule):
+    np.testing.assert_allclose(with_optax(schedule, 25), schedule(np.arange(25)), rtol=1e-5, atol=2e-6)
+
+
+@every_schedule
+def test_a_traced_step_gives_the_same_rates(schedule):
+    steps = np.arange(40)
+    traced = jax.vmap(jax.jit(schedule))(steps)
+    np.testing.assert_allclose(traced, schedule(steps), rtol=2e-6, atol=1e-7)
+
+
+# start keras
+class Rates(keras.callbacks.Callback):
+    def __init__(self, schedule):
+        super().__init__()
+        self.schedule, self.step = schedule, 0
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.model.optimizer.learning_rate = self.schedule(self.step)
+        self.step += 1
+# end keras
+
+
+@every_schedule
+def test_a_keras_callback_sets_the_rates_of_the_schedule(schedule):
+    seen = []
+
+    class Spy(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(float(self.model.optimizer.learning_rate))
+
+    model = keras.Sequential([keras.layers.Input((1,)), keras.layers.Dense(1)])
+    model.compile(optimizer=keras.optimizers.SGD(), loss="mse", jit_compile=False)
+    model.fit(np.ones((20, 1)), np.ones((20, 1)), batch_size=4, epochs=3, verbose=0, callbacks=[Rates(schedule), Spy()])
+    np.testing.assert_allclose(seen, schedule(np.arange(15)), rtol=1e-6)
+
+
+# start loss
+class CrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(context, logits, labels):
+        value, gradient = softmax_cross_entropy(logits.detach().numpy(), labels.numpy())
+        context.save_for_backward(torch.from_numpy(gradient))
+        return logits.new_tensor(value)
+
+    @staticmethod
+    def backward(context, upstream):
+        (gradient,) = context.saved_tensors
+        return upstream * gradient, None
+# end loss
+
+
+def test_a_loss_is_a_function_of_pytorchs_autograd():
+    rng = np.random.default_rng(0)
+    logits = torch.tensor(rng.normal(size=(6, 4)), requires_grad=True)
+    labels = torch.tensor(rng.integers(0, 4, 6))
+    (3 * CrossEntropy.apply(logits, labels)).backward()
+    ours, logits.grad = logits.grad, None
+    (3 * torch.nn.functional.cross_entropy(logits, labels)).backward()
+    np.testing.assert_allclose(ours, logits.grad, rtol=1e-13, atol=1e-16)
+
+
+# --- The same schedules, as these libraries define them ------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "ours, theirs",
+    [
+        (Cosine(PEAK, 20), optax.cosine_decay_schedule(PEAK, 20)),
+        (Cosine(PEAK, 20, floor=0.1), optax.cosine_decay_schedule(PEAK, 20, alpha=0.2)),
+        (schedules.Linear(PEAK, 20, floor=0.1), optax.linear_schedule(PEAK, 0.1, 20)),
+        (schedules.Polynomial(PEAK, 20, power=3.0), optax.polynomial_schedule(PEAK, 0.0, 3.0, 20)),
+        (schedules.Exponential(PEAK, 0.5, every=7), optax.exponential_decay(PEAK, 7, 0.5)),
+        (schedules.Exponential(PEAK, 0.5, every=7, staircase=True), optax.exponential_decay(PEAK, 7, 0.5, staircase=True)),
+        (Warmup(Cosine(PEAK, 15), 5), optax.warmup_cosine_decay_schedule(0.0, PEAK, 5, 20)),
+    ],
+    ids=lambda value: repr(value) if isinstance(value, schedules.Schedule) else "",
+)
+def test_optax_defines_the_same(ours, theirs):
+    np.testing.assert_allclose(ours(np.arange(30)), [float(theirs(step)) for step in range(30)], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "ours, theirs",
+    [
+        (schedules.Exponential(PEAK, 0.5), lambda o: torch.optim.lr_scheduler.ExponentialLR(o, 0.5)),
+        (schedules.StepDecay(PEAK, 0.5, every=7), lambda o: torch.optim.lr_scheduler.StepLR(o, 7, 0.5)),
+        (schedules.Piecewise([5, 12], [PEAK, 0.05, 0.005]), lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [5, 12], 0.1)),
+        (schedules.Polynomial(PEAK, 20, power=3.0), lambda o: torch.optim.lr_scheduler.PolynomialLR(o, 20, 3.0)),
+        (schedules.CosineRestarts(PEAK, 4, growth=2), lambda o: torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(o, 4, 2)),
+        (schedules.Cyclical(PEAK, 4, 0.1), lambda o: torch.optim.lr_scheduler.CyclicLR(o, 0.1, PEAK, 4, cycle_momentum=False)),
+    ],
+    ids=lambda value: repr(value) if isinstance(value, schedules.Schedule) else "",
+)
+def test_pytorch_defines_the_same(ours, theirs):
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=PEAK)
+    scheduler, rates = theirs(optimizer), []
+    for _ in range(30):
+        rates.append(scheduler.get_last_lr()[0])
+        optimizer.step()
+        scheduler.step()
+    np.testing.assert_allclose(ours(np.arange(30)), rates, rtol=1e-12, atol=1e-15)
