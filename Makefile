@@ -34,7 +34,8 @@ book: $(READY) ## Build the website from the stored outputs
 test: test-library test-notebooks test-sabotage test-site ## Run every check
 	@echo "All checks passed."
 
-test-library: $(READY) ## Test the library and the examples in its docstrings
+test-library: $(READY) ## Check the library's types, test it and the examples in its docstrings
+	$(RUN) mypy
 	$(RUN) pytest tests/library README.md --doctest-glob='*.md' --doctest-modules lib
 
 # nbval does not look at a cell without a number, so the stored files are checked first.

@@ -7,9 +7,11 @@ also remember something from call to call. They keep it in ``state``, a dict of 
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from trainlab import checks
 
@@ -48,13 +50,13 @@ class Evaluation:
     [10, 20]
     """
 
-    def __init__(self, x, y, *, every, measure=None):
+    def __init__(self, x: ArrayLike, y: ArrayLike, *, every: int, measure: Callable | None = None):
         self.x, self.y, self.measure = x, y, measure
         self.every = checks.integer("every", every, low=1)
-        self.state = {}
+        self.state: dict[str, np.ndarray] = {}
 
     @property
-    def history(self):
+    def history(self) -> dict[str, np.ndarray]:
         """The steps and the values measured there."""
         return {name: np.array(self.state.get(name, [])) for name in ("step", "value")}
 
@@ -77,7 +79,16 @@ class Evaluation:
 class _Patience(Evaluation):
     """Evaluate, and count for each replica how many evaluations in a row brought no improvement."""
 
-    def __init__(self, x, y, *, every, patience, threshold=0.0, measure=None):
+    def __init__(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        every: int,
+        patience: int,
+        threshold: float = 0.0,
+        measure: Callable | None = None,
+    ):
         super().__init__(x, y, every=every, measure=measure)
         self.patience = checks.integer("patience", patience, low=1)
         self.threshold = checks.number("threshold", threshold, low=0, below=1)
@@ -151,17 +162,17 @@ class EarlyStopping(_Patience):
             raise StopIteration
 
     @property
-    def best(self):
+    def best(self) -> float | np.ndarray:
         """The smallest value so far."""
         return self._known("best")
 
     @property
-    def best_step(self):
+    def best_step(self) -> int | np.ndarray:
         """The number of updates that gave the smallest value."""
         return self._known("best_step")
 
     @property
-    def best_params(self):
+    def best_params(self) -> dict[str, np.ndarray]:
         """A copy of the parameters that gave the smallest value."""
         self._known("best")
         names = [name for name in self.state if name.startswith("best_params/")]
@@ -196,7 +207,18 @@ class ReduceOnPlateau(_Patience):
         If an option is out of its range, or as :class:`Evaluation` does.
     """
 
-    def __init__(self, x, y, *, every, patience, factor=0.1, threshold=1e-4, smallest=0.0, measure=None):
+    def __init__(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        every: int,
+        patience: int,
+        factor: float = 0.1,
+        threshold: float = 1e-4,
+        smallest: float = 0.0,
+        measure: Callable | None = None,
+    ):
         super().__init__(x, y, every=every, patience=patience, threshold=threshold, measure=measure)
         self.factor = checks.number("factor", factor, above=0, below=1)
         self.smallest = checks.number("smallest", smallest, low=0, below=1)
@@ -236,7 +258,7 @@ class Checkpoint:
         If the disk is full, say; the files from before are untouched.
     """
 
-    def __init__(self, folder, *, every, keep=2):
+    def __init__(self, folder: str | os.PathLike, *, every: int, keep: int = 2):
         self.folder = Path(folder)
         self.every, self.keep = checks.integer("every", every, low=1), checks.integer("keep", keep, low=1)
 
@@ -249,7 +271,7 @@ class Checkpoint:
                 old.unlink(missing_ok=True)
 
 
-def saved_files(folder):
+def saved_files(folder: str | os.PathLike) -> list[Path]:
     """Return a folder's checkpoints, newest first; half-written ones have another name."""
     names = [name for name in os.listdir(folder) if re.fullmatch(r"step-\d+\.npz", name)]
     return [Path(folder, name) for name in sorted(names, key=lambda name: int(name[5:-4]), reverse=True)]

@@ -6,12 +6,22 @@ value of the wrong kind) with a sentence that names what was received.
 
 import functools
 import math
+from collections.abc import Iterable
 from numbers import Integral, Real
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def number(name, value, *, low=None, above=None, high=None, below=None):
+def number(
+    name: str,
+    value: float,
+    *,
+    low: float | None = None,
+    above: float | None = None,
+    high: float | None = None,
+    below: float | None = None,
+) -> float:
     """Return `value` as a finite ``float``, ``low <= value <= high`` and ``above < value < below``.
 
     >>> number("factor", 0.9, above=0)
@@ -37,7 +47,7 @@ def number(name, value, *, low=None, above=None, high=None, below=None):
     return float(value)
 
 
-def integer(name, value, *, low=None):
+def integer(name: str, value: int, *, low: int | None = None) -> int:
     """Return `value` as an ``int`` of at least `low`.
 
     >>> integer("every", 100, low=1)
@@ -54,14 +64,14 @@ def integer(name, value, *, low=None):
     return int(value)
 
 
-def one_of(name, value, choices):
+def one_of(name: str, value: str, choices: tuple) -> str:
     """Return `value` if it is one of `choices`."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, received {value!r}")
     return value
 
 
-def boundaries(values):
+def boundaries(values: Iterable[int]) -> tuple[int, ...]:
     """Return `values` as a tuple of whole numbers that start above 0 and increase.
 
     >>> boundaries([100, 50])
@@ -76,7 +86,7 @@ def boundaries(values):
     return values
 
 
-def floating(name, values):
+def floating(name: str, values: ArrayLike) -> np.ndarray:
     """Return `values` as a non-empty floating-point array; whole numbers become float64."""
     array = np.asarray(values)
     if array.dtype.kind in "iub":
@@ -88,7 +98,7 @@ def floating(name, values):
     return array
 
 
-def whole(name, values):
+def whole(name: str, values: ArrayLike) -> np.ndarray:
     """Return `values` as a non-empty array of whole numbers."""
     array = np.asarray(values)
     if array.dtype.kind not in "iu":
@@ -98,12 +108,12 @@ def whole(name, values):
     return array.astype(np.int64, copy=False)
 
 
-def first_index(mask):
+def first_index(mask: np.ndarray) -> tuple[int, ...]:
     """Return the index of the first true entry, as a tuple of ``int``."""
     return tuple(int(i) for i in np.argwhere(mask)[0])
 
 
-def finite(name, array):
+def finite(name: str, array: np.ndarray) -> np.ndarray:
     """Return `array` if no entry is NaN or infinite; otherwise name the first that is."""
     bad = ~np.isfinite(array)
     if bad.any():
@@ -112,20 +122,22 @@ def finite(name, array):
     return array
 
 
-def same_shape(first, second, name="predictions", other="targets"):
+def same_shape(first: np.ndarray, second: np.ndarray, name: str = "predictions", other: str = "targets") -> None:
     """Refuse unequal shapes, because broadcasting them would silently compare all pairs."""
     if first.shape != second.shape:
         raise ValueError(f"{name} have shape {first.shape}, {other} {second.shape}; losses do not broadcast")
 
 
-def numbers_alike(first, second, name="predictions", other="targets"):
+def numbers_alike(
+    first: ArrayLike, second: ArrayLike, name: str = "predictions", other: str = "targets"
+) -> tuple[np.ndarray, np.ndarray]:
     """Return two finite arrays of one shape, the second in the type of the first."""
     first, second = finite(name, floating(name, first)), finite(other, floating(other, second))
     same_shape(first, second, name, other)
     return first, second.astype(first.dtype, copy=False)
 
 
-def within(name, array, low, high):
+def within(name: str, array: np.ndarray, low: float, high: float) -> None:
     """Refuse an array with an entry below `low` or above `high`."""
     # Written so that NaN, which is neither below nor above, is refused too.
     bad = ~((array >= low) & (array <= high))
@@ -135,7 +147,7 @@ def within(name, array, low, high):
         raise ValueError(f"{name} must {bounds}, received {array[index]} at index {index}")
 
 
-def either(name, array, choices):
+def either(name: str, array: np.ndarray, choices: tuple[float, float]) -> None:
     """Refuse an array with an entry that is neither of two `choices`."""
     first, second = choices
     bad = (array != first) & (array != second)
@@ -144,7 +156,7 @@ def either(name, array, choices):
         raise ValueError(f"{name} must be {first} or {second}, received {array[index]} at index {index}")
 
 
-def logits(name, values):
+def logits(name: str, values: ArrayLike) -> np.ndarray:
     """Return `values`, shape (..., K), if each row has a finite maximum; -inf beside it is allowed."""
     array = floating(name, values)
     if array.ndim < 1:
@@ -156,7 +168,7 @@ def logits(name, values):
     return array
 
 
-def distributions(name, values):
+def distributions(name: str, values: ArrayLike) -> np.ndarray:
     """Return `values`, shape (..., K), if each row lies between 0 and 1 and sums to 1 (to 0.001)."""
     array = floating(name, values)
     if array.ndim < 1:
@@ -170,7 +182,7 @@ def distributions(name, values):
     return array
 
 
-def labels(values, shape, classes, ignore_index=None):
+def labels(values: ArrayLike, shape: tuple, classes: int, ignore_index: int | None = None) -> np.ndarray:
     """Return `values` as whole numbers of the given `shape`, each in ``0 .. classes - 1``."""
     array = np.asarray(values)
     if array.dtype.kind not in "iu":
@@ -189,7 +201,7 @@ def labels(values, shape, classes, ignore_index=None):
     return array
 
 
-def weights(values, shape, dtype):
+def weights(values: ArrayLike, shape: tuple, dtype: np.dtype | type) -> np.ndarray:
     """Return `values` as non-negative weights of the given `shape` that do not sum to zero."""
     array = floating("weights", values)
     if array.shape != shape:
@@ -205,7 +217,7 @@ def weights(values, shape, dtype):
     return array.astype(dtype, copy=False)
 
 
-def describe(thing):
+def describe(thing: object) -> str:
     """Return a text that is the same in every process: no address in memory, as some ``repr`` have.
 
     >>> describe(functools.partial(np.linspace, 0, num=3))

@@ -28,7 +28,7 @@ class Split(NamedTuple):
     test: Examples
 
 
-def digits(seed=0):
+def digits(seed: int = 0) -> Split:
     """Return 1,797 images of handwritten digits: 64 pixels, 10 classes.
 
     x holds standardised grey levels (no unit), y the digit, 0 to 9. The split keeps the
@@ -46,7 +46,7 @@ def digits(seed=0):
     return _split(x, y, seed, stratify=y)
 
 
-def breast_cancer(seed=0):
+def breast_cancer(seed: int = 0) -> Split:
     """Return 569 tumours: 30 measurements, 2 classes.
 
     x holds standardised measurements (no unit), y is 0 for malignant and 1 for benign. The split
@@ -64,7 +64,7 @@ def breast_cancer(seed=0):
     return _split(x, y, seed, stratify=y)
 
 
-def diabetes(seed=0):
+def diabetes(seed: int = 0) -> Split:
     """Return 442 patients: 10 measurements, and the disease's progression after a year.
 
     x and y are standardised: a loss of 1 is that of predicting the training mean. y has
@@ -84,7 +84,7 @@ def diabetes(seed=0):
     return Split(*(Examples(part.x, (part.y - mean) / scale) for part in split))
 
 
-def four_points():
+def four_points() -> Examples:
     """Return the source article's data: x = 1, 2, 3, 4 and y = 2x, both of shape (4, 1).
 
     Examples

@@ -5,14 +5,16 @@ batches. The difference of each pair is free of what the two runs share, so its 
 narrower than that of two separate means.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from trainlab import checks
 
 
-def student_t_quantile(probability, degrees):
+def student_t_quantile(probability: float, degrees: int) -> float:
     r"""Return the quantile of Student's t distribution.
 
     With :math:`t = \sqrt{\nu} \tan\theta` the density becomes :math:`\cos^{\nu-1}\theta`, which is
@@ -57,10 +59,10 @@ class Interval:
     n: int
     confidence: float = 0.95
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}]"
 
-    def verdict(self, margin=0.0):
+    def verdict(self, margin: float = 0.0) -> str:
         """Say in words where the interval lies.
 
         Parameters
@@ -93,7 +95,7 @@ class Interval:
         return "undecided"
 
 
-def interval(values, confidence=0.95):
+def interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     r"""Return the mean of `values` with its t interval.
 
     .. math:: \bar d \pm t_{n-1}\, s / \sqrt n
@@ -130,7 +132,7 @@ def interval(values, confidence=0.95):
     return Interval(mean, float(mean - half), float(mean + half), n, confidence)
 
 
-def paired(first, second, confidence=0.95):
+def paired(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Interval:
     """Return the interval of ``first - second``, seed by seed.
 
     Parameters
@@ -164,7 +166,7 @@ def paired(first, second, confidence=0.95):
     return interval(first.astype(np.float64) - second, confidence)
 
 
-def paired_all(arms, baseline, confidence=0.95):
+def paired_all(arms: Mapping[str, ArrayLike], baseline: str, confidence: float = 0.95) -> dict[str, Interval]:
     r"""Return the paired interval of every arm against one of them, sound for all of them together.
 
     With m comparisons each interval has the confidence :math:`1 - (1 - c) / m`, so that all of them
@@ -207,7 +209,14 @@ def paired_all(arms, baseline, confidence=0.95):
     return {name: paired(arms[name], arms[baseline], each) for name in others}
 
 
-def bootstrap(values, statistic=np.mean, *, confidence=0.95, resamples=10_000, seed=0):
+def bootstrap(
+    values: ArrayLike,
+    statistic: Callable = np.mean,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> Interval:
     r"""Return a statistic of `values` with its percentile bootstrap interval.
 
     For what has no formula: a median, a quantile, a ratio. The seeds are drawn again, with

@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 
 
-def write_arrays(path, arrays):
+def write_arrays(path: str | os.PathLike, arrays: dict[str, np.ndarray]) -> None:
     """Write a dict of arrays to exactly `path`, as an uncompressed ``.npz``, without pickle.
 
     The file appears under its name only when its last byte is on the disk; killed before that,
@@ -21,7 +21,7 @@ def write_arrays(path, arrays):
     temporary = f"{os.fspath(path)}.{os.getpid()}.tmp"
     try:
         with open(temporary, "wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # NumPy's stub has no room for names
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -31,7 +31,7 @@ def write_arrays(path, arrays):
         raise
 
 
-def read_arrays(path):
+def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Return the dict of arrays that ``write_arrays`` wrote.
 
     Raises

@@ -9,14 +9,18 @@ inputs of shape (n, d), seen by all, or (R, n, d), one batch each, give outputs 
 (R, n, k). Nothing in the code says so: ``@`` and ``+`` broadcast over leading axes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from trainlab import checks
 
+Params = dict[str, np.ndarray]
 
-def sum_rows(gradient):
+
+def sum_rows(gradient: np.ndarray) -> np.ndarray:
     """Return the sum over the examples, (..., n, k) to (..., k)."""
     # As a product, which is several times as fast as summing an axis that is not the last.
     return np.ones(gradient.shape[-2], gradient.dtype) @ gradient
@@ -53,7 +57,7 @@ class Linear:
     dtype: type = np.float32
 
     @property
-    def input_dtype(self):
+    def input_dtype(self) -> type:
         """The type of the inputs: that of the parameters."""
         return self.dtype
 
@@ -61,7 +65,7 @@ class Linear:
         for name in ("inputs", "outputs"):
             object.__setattr__(self, name, checks.integer(name, getattr(self, name), low=1))
 
-    def init(self, rng):
+    def init(self, rng: np.random.Generator) -> Params:
         """Return fresh parameters, drawn from a NumPy ``Generator``.
 
         W has shape (inputs, outputs), entries from a normal distribution of variance
@@ -71,17 +75,17 @@ class Linear:
         W = rng.normal(0, scale, (self.inputs, self.outputs))
         return {"W": W.astype(self.dtype), "b": np.zeros(self.outputs, self.dtype)}
 
-    def forward(self, params, x):
+    def forward(self, params: Params, x: np.ndarray) -> tuple[np.ndarray, Any]:
         """Return outputs of shape (..., n, outputs) and the cache for ``backward``."""
         _check_columns(x, self.inputs)
         return x @ params["W"] + params["b"][..., None, :], x
 
-    def backward(self, params, cache, gradient):
+    def backward(self, params: Params, cache: Any, gradient: np.ndarray) -> Params:
         """Return the parameters' gradients, given the outputs' `gradient`, (..., n, outputs)."""
         return {"W": cache.mT @ gradient, "b": sum_rows(gradient)}
 
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, tuple[Callable, Callable, float]] = {
     # name: (value from the input, derivative from the value, variance of the initial weights times inputs)
     "relu": (lambda x: np.maximum(x, 0), lambda h: h > 0, 2.0),
     "tanh": (np.tanh, lambda h: 1 - h**2, 1.0),
@@ -123,7 +127,7 @@ class MLP:
     dtype: type = np.float32
 
     @property
-    def input_dtype(self):
+    def input_dtype(self) -> type:
         """The type of the inputs: that of the parameters."""
         return self.dtype
 
@@ -135,11 +139,11 @@ class MLP:
         object.__setattr__(self, "sizes", sizes)
 
     @property
-    def depth(self):
+    def depth(self) -> int:
         """The number of linear layers."""
         return len(self.sizes) - 1
 
-    def init(self, rng):
+    def init(self, rng: np.random.Generator) -> Params:
         """Return fresh parameters, drawn from a NumPy ``Generator``.
 
         Weights are normal with variance 2 / inputs for the ReLU (He et al. 2015, *Delving deep
@@ -147,25 +151,25 @@ class MLP:
         activation follows, has 1 / inputs. Biases are zero.
         """
         gain = ACTIVATIONS[self.activation][2]
-        params = {}
+        params: Params = {}
         for layer, (inputs, outputs) in enumerate(zip(self.sizes, self.sizes[1:]), start=1):
             variance = (gain if layer < self.depth else 1.0) / inputs
             params[f"W{layer}"] = rng.normal(0, np.sqrt(variance), (inputs, outputs)).astype(self.dtype)
             params[f"b{layer}"] = np.zeros(outputs, self.dtype)
         return params
 
-    def forward(self, params, x):
+    def forward(self, params: Params, x: np.ndarray) -> tuple[np.ndarray, Any]:
         """Return outputs of shape (..., n, outputs) and the cache: the input of every layer."""
         _check_columns(x, self.sizes[0])
         value = ACTIVATIONS[self.activation][0]
         layer_inputs = [x]
-        for layer in range(1, self.depth + 1):
+        for layer in range(1, self.depth):
             z = layer_inputs[-1] @ params[f"W{layer}"] + params[f"b{layer}"][..., None, :]
-            if layer == self.depth:
-                return z, layer_inputs
             layer_inputs.append(value(z))
+        last = self.depth
+        return layer_inputs[-1] @ params[f"W{last}"] + params[f"b{last}"][..., None, :], layer_inputs
 
-    def backward(self, params, cache, gradient):
+    def backward(self, params: Params, cache: Any, gradient: np.ndarray) -> Params:
         """Return the parameters' gradients, given the outputs' `gradient`, (..., n, outputs)."""
         derivative = ACTIVATIONS[self.activation][1]
         gradients = {}

@@ -6,9 +6,10 @@ everything at surprisingly ordinary inputs: in float64, ``exp(710)`` overflows a
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def log_sum_exp(x, axis=-1):
+def log_sum_exp(x: ArrayLike, axis: int = -1) -> np.ndarray:
     """Return ``log(sum(exp(x)))`` along `axis`, without overflow.
 
     Formula: ``m + log(sum(exp(x - m)))`` with ``m = max(x)``. The maximum's own term is
@@ -44,7 +45,7 @@ def log_sum_exp(x, axis=-1):
     return np.squeeze(np.where(np.isfinite(peak), peak + rest, peak), axis=axis)
 
 
-def log_softmax(x, axis=-1):
+def log_softmax(x: ArrayLike, axis: int = -1) -> np.ndarray:
     """Return ``x - log_sum_exp(x)``: the logarithm of the softmax, same shape as `x`.
 
     The maximum is taken from `x` before anything is added to it, so that a class of
@@ -62,7 +63,7 @@ def log_softmax(x, axis=-1):
     return below - np.expand_dims(log_sum_exp(below, axis), axis)
 
 
-def softmax(x, axis=-1):
+def softmax(x: ArrayLike, axis: int = -1) -> np.ndarray:
     """Return ``exp(x) / sum(exp(x))`` along `axis`, without overflow; same shape as `x`.
 
     Examples
@@ -75,7 +76,7 @@ def softmax(x, axis=-1):
     return terms / terms.sum(axis=axis, keepdims=True)
 
 
-def sigmoid(x):
+def sigmoid(x: ArrayLike) -> np.ndarray:
     """Return ``1 / (1 + exp(-x))``, same shape as `x`, without overflow.
 
     The exponential only ever sees ``-|x|``, so it lies in (0, 1].
@@ -90,7 +91,7 @@ def sigmoid(x):
     return np.where(x >= 0, 1, small) / (1 + small)
 
 
-def softplus(x):
+def softplus(x: ArrayLike) -> np.ndarray:
     """Return ``log(1 + exp(x))``, same shape as `x`, exact in both tails.
 
     Formula: ``max(x, 0) + log1p(exp(-|x|))``.
@@ -104,7 +105,7 @@ def softplus(x):
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
-def zero_safe_product(x, y):
+def zero_safe_product(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return ``x * y`` with ``0 * y = 0`` even where `y` is infinite; arrays of one shape.
 
     It is what :math:`0 \\log 0 = 0` asks for.

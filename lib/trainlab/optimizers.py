@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainlab import checks
+from trainlab.models import Params
 
 
 def _like(rate, parameter):
@@ -68,13 +69,13 @@ class SGD:
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0, received momentum=0")
 
-    def init(self, params):
+    def init(self, params: Params) -> Params:
         """Return the state: a velocity of zeros for each parameter, or nothing without momentum."""
         if self.momentum == 0:
             return {}
         return {name: np.zeros_like(value) for name, value in params.items()}
 
-    def update(self, params, gradients, state, rate):
+    def update(self, params: Params, gradients: Params, state: Params, rate: float | np.ndarray) -> None:
         """Make one update in place.
 
         Parameters
@@ -139,14 +140,14 @@ class Adam:
             object.__setattr__(self, name, checks.number(name, getattr(self, name), low=0, below=1))
         object.__setattr__(self, "epsilon", checks.number("epsilon", self.epsilon, above=0))
 
-    def init(self, params):
+    def init(self, params: Params) -> Params:
         """Return the state: both averages, zero, for each parameter, and the number of updates."""
         state = {"updates": np.zeros((), np.int64)}
         for name, value in params.items():
             state[f"first/{name}"], state[f"second/{name}"] = np.zeros_like(value), np.zeros_like(value)
         return state
 
-    def update(self, params, gradients, state, rate):
+    def update(self, params: Params, gradients: Params, state: Params, rate: float | np.ndarray) -> None:
         """Make one update in place; the arguments are those of :meth:`SGD.update`."""
         state["updates"] += 1
         updates = int(state["updates"])
@@ -200,14 +201,16 @@ class AdamW(Adam):
         super().__post_init__()
         object.__setattr__(self, "weight_decay", checks.number("weight_decay", self.weight_decay, low=0))
 
-    def update(self, params, gradients, state, rate):
+    def update(self, params: Params, gradients: Params, state: Params, rate: float | np.ndarray) -> None:
         """Make one update in place; the arguments are those of :meth:`SGD.update`."""
         for parameter in params.values():
             parameter *= 1 - _like(rate, parameter) * self.weight_decay
         super().update(params, gradients, state, rate)
 
 
-def clip_by_global_norm(gradients, max_norm, *, replicas=False):
+def clip_by_global_norm(
+    gradients: Params, max_norm: float, *, replicas: bool = False
+) -> tuple[Params, np.ndarray]:
     r"""Scale all gradients by one factor, so that their joint norm is at most `max_norm`.
 
     .. math:: g \leftarrow g \cdot \min\!\big(1, \text{max\_norm} / \lVert g \rVert\big), \qquad

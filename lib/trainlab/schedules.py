@@ -11,6 +11,7 @@ run uses ``schedule(0)``. There is no state, so you may ask for any step in any 
 
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any, overload
 
 import numpy as np
 
@@ -22,6 +23,15 @@ class Schedule:
 
     A subclass defines ``_rate(step, xp)``, where `step` is an array of the namespace `xp`.
     """
+
+    @overload
+    def __call__(self, step: int | float) -> float: ...
+
+    @overload
+    def __call__(self, step: np.ndarray | list | tuple) -> np.ndarray: ...
+
+    @overload
+    def __call__(self, step: Any) -> Any: ...
 
     def __call__(self, step):
         """Return the rate of the update that follows `step` finished updates.
@@ -51,6 +61,9 @@ class Schedule:
         if hasattr(step, "__array_namespace__"):
             return self._rate(step, step.__array_namespace__())
         raise TypeError(f"step must be a number or an array, received {step!r}")
+
+    def _rate(self, step: Any, xp: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} must define _rate(step, xp)")
 
     def _checked(self, step):
         if step.dtype.kind not in "iuf":

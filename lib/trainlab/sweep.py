@@ -13,6 +13,7 @@ import os
 import re
 import traceback
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from trainlab.files import read_arrays, write_arrays
 from trainlab.trainer import progress_bar
 
 
-def grid(**choices):
+def grid(**choices: Sequence) -> dict[str, dict]:
     """Return an arm for each combination of the choices: a dict from its name to its options.
 
     Examples
@@ -60,11 +61,11 @@ class Results:
     seeds: list
     values: dict
 
-    def __getitem__(self, quantity):
+    def __getitem__(self, quantity: str) -> np.ndarray:
         """Return one quantity's array, shape (A, S, ...)."""
         return self.values[quantity]
 
-    def table(self):
+    def table(self) -> list[dict]:
         """Return one row an arm and seed, a list of dicts: ``pandas.DataFrame(results.table())``."""
         return [
             {"arm": name} | options | {"seed": seed} | {key: rows[a, s].tolist() for key, rows in self.values.items()}
@@ -73,7 +74,16 @@ class Results:
         ]
 
 
-def sweep(train, arms, *, seeds, chunk=None, folder=None, n_jobs=-1, progress=True):
+def sweep(
+    train: Callable[..., dict],
+    arms: dict[str, dict],
+    *,
+    seeds: Sequence[int],
+    chunk: int | None = None,
+    folder: str | os.PathLike | None = None,
+    n_jobs: int = -1,
+    progress: bool = True,
+) -> Results:
     """Train every arm with every seed, in parallel, and return what was measured.
 
     The results do not depend on the number of processes, nor on which of them finishes first; nor

@@ -9,19 +9,23 @@ import functools
 import json
 import os
 import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from trainlab import checks
 from trainlab.callbacks import Checkpoint, EarlyStopping, Evaluation, ReduceOnPlateau, saved_files
 from trainlab.files import read_arrays, write_arrays
+from trainlab.models import Params
 from trainlab.optimizers import clip_by_global_norm
 from trainlab.schedules import Schedule
 
 __all__ = ["Trainer", "batch_order", "Checkpoint", "EarlyStopping", "Evaluation", "ReduceOnPlateau"]
 
 
-def batch_order(seed, epoch, n):
+def batch_order(seed: int, epoch: int, n: int) -> np.ndarray:
     """Return the order in which an epoch visits its n examples: a permutation of ``0 .. n - 1``.
 
     Examples
@@ -110,17 +114,17 @@ class Trainer:
 
     def __init__(
         self,
-        model,
-        loss,
-        optimizer,
-        schedule,
+        model: Any,
+        loss: Callable,
+        optimizer: Any,
+        schedule: Callable | Sequence[Callable],
         *,
-        batch_size,
-        seed=0,
-        replicas=None,
-        accumulate=1,
-        max_norm=None,
-        on_divergence="raise",
+        batch_size: int,
+        seed: int | Sequence[int] = 0,
+        replicas: int | None = None,
+        accumulate: int = 1,
+        max_norm: float | None = None,
+        on_divergence: str = "raise",
     ):
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.batch_size = checks.integer("batch_size", batch_size, low=1)
@@ -140,13 +144,14 @@ class Trainer:
         self.rate_scale = 1.0 if self.replicas is None else np.ones(self.replicas)
         self._nobody = self.diverged = np.zeros(self._shape, bool)
         self._ignored = loss.keywords.get("ignore_index") if isinstance(loss, functools.partial) else None
-        self._examples = None
-        self._epoch = None
-        self._record = {}
-        self._callbacks, self._callback_states = [], None
+        self._examples: int | None = None
+        self._epoch: tuple | None = None
+        self._record: dict[str, np.ndarray] = {}
+        self._callbacks: list = []
+        self._callback_states: tuple | None = None
 
     @property
-    def history(self):
+    def history(self) -> dict[str, np.ndarray]:
         """What each update used and saw: a dict of arrays with one row an update.
 
         ``"step"`` (T,), ``"rate"`` and ``"loss"`` (T,) or (T, R), and ``"gradient_norm"`` where
@@ -154,7 +159,7 @@ class Trainer:
         """
         return {name: rows[: self.step] for name, rows in self._record.items()}
 
-    def table(self):
+    def table(self) -> list[dict]:
         """Return the history as rows, a list of dicts: ``pandas.DataFrame(trainer.table())`` is a table.
 
         One row an update, or one an update and replica, with its ``"seed"``.
@@ -177,7 +182,17 @@ class Trainer:
             for r, seed in enumerate(self.seeds)
         ]
 
-    def fit(self, x, y, *, weights=None, steps=None, epochs=None, callback=None, progress=True):
+    def fit(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        weights: ArrayLike | None = None,
+        steps: int | None = None,
+        epochs: int | None = None,
+        callback: Callable | Sequence[Callable] | None = None,
+        progress: bool = True,
+    ) -> "Trainer":
         """Make more updates; call it again to go on.
 
         Parameters
@@ -219,11 +234,12 @@ class Trainer:
         if self._examples not in (None, len(x)):
             raise ValueError(f"this training began with {self._examples} examples, received {len(x)}")
         per_epoch = len(x) // per_update
-        if (steps is None) == (epochs is None):
-            raise ValueError(f"give steps or epochs, received steps={steps} and epochs={epochs}")
-        if steps is None:
+        if steps is not None and epochs is None:
+            steps = checks.integer("steps", steps, low=0)
+        elif epochs is not None and steps is None:
             steps = per_epoch * checks.integer("epochs", epochs, low=0)
-        steps = checks.integer("steps", steps, low=0)
+        else:
+            raise ValueError(f"give steps or epochs, received steps={steps} and epochs={epochs}")
         self._adopt(callback)
         self._reserve(steps)
         self._plan(steps)
@@ -243,13 +259,13 @@ class Trainer:
                 break
         return self
 
-    def predict(self, x):
+    def predict(self, x: ArrayLike) -> np.ndarray:
         """Return the model's outputs for `x`, shape (n, k) or (R, n, k)."""
         x = self._inputs(x)
         with np.errstate(over="ignore", invalid="ignore"):
             return self.model.forward(self.params, x)[0]
 
-    def evaluate(self, x, y, *, weights=None):
+    def evaluate(self, x: ArrayLike, y: ArrayLike, *, weights: ArrayLike | None = None) -> float | np.ndarray:
         """Return the mean loss over all examples: a float, or an array of shape (R,).
 
         It is the weighted mean where `weights` are given, as in ``fit``. A run that diverged has an
@@ -264,7 +280,7 @@ class Trainer:
             values, _, _ = self._losses(predictions, y, *self._weighing(y, weights))
         return float(values) if self.replicas is None else values
 
-    def save(self, path):
+    def save(self, path: str | os.PathLike) -> None:
         """Write a checkpoint to exactly `path`; it appears there whole or not at all."""
         groups = {"params": self.params, "state": self.state, "history": self.history}
         arrays = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
@@ -278,7 +294,15 @@ class Trainer:
         write_arrays(path, arrays)
 
     @classmethod
-    def resume(cls, path, model, loss, optimizer, schedule, **options):
+    def resume(
+        cls,
+        path: str | os.PathLike,
+        model: Any,
+        loss: Callable,
+        optimizer: Any,
+        schedule: Callable | Sequence[Callable],
+        **options: Any,
+    ) -> "Trainer":
         """Return a trainer that goes on where ``save(path)`` left off, bit for bit.
 
         Pass what the saved trainer was made with, and to ``fit`` the same kinds of callbacks, whose
@@ -480,7 +504,8 @@ class Trainer:
     def _update(self, x, y, weights):
         rate, axis = self._rate(), len(self._shape)
         weights, total = self._weighing(y, weights)
-        loss, gradients, lost = 0.0, None, self.diverged
+        loss, lost = 0.0, self.diverged
+        gradients: Params = {}
         # A run that diverges overflows on its way, and says so by its loss.
         with np.errstate(over="ignore", invalid="ignore"):
             for part in range(self.accumulate):
@@ -490,7 +515,7 @@ class Trainer:
                 value, gradient, bad = self._losses(predictions, y[rows], part_weights, total, self.accumulate)
                 part_gradients = self.model.backward(self.params, cache, gradient)
                 loss, lost = loss + value, lost | bad
-                if gradients is None:
+                if part == 0:
                     gradients = part_gradients
                 else:
                     gradients = {name: gradients[name] + part_gradients[name] for name in gradients}

@@ -11,11 +11,13 @@ R replicas, if there is one: as in :mod:`trainlab.models`, ``@`` and ``+`` broad
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from trainlab import checks
-from trainlab.models import sum_rows
+from trainlab.models import Params, sum_rows
 
 EPSILON = 1e-5  # keeps the layer norm of a constant row finite
 
@@ -155,11 +157,11 @@ class Decoder:
             raise ValueError(f"width must be a multiple of heads, received width={self.width} and heads={self.heads}")
 
     @property
-    def input_dtype(self):
+    def input_dtype(self) -> type:
         """The type of the inputs: tokens are whole numbers."""
         return np.int64
 
-    def init(self, rng):
+    def init(self, rng: np.random.Generator) -> Params:
         """Return fresh parameters, drawn from a NumPy ``Generator``, as GPT-2 draws them.
 
         Weights and embeddings are normal with standard deviation 0.02; those that add to the
@@ -167,11 +169,11 @@ class Decoder:
         2 `layers`. Biases are zero, gains one.
         """
         width, small = self.width, 0.02 / math.sqrt(2 * self.layers)
-        draws = {"E": (0.02, (self.vocabulary, width)), "P": (0.02, (self.context, width))}
+        draws: dict = {"E": (0.02, (self.vocabulary, width)), "P": (0.02, (self.context, width))}
         for i in range(1, self.layers + 1):
             draws |= {f"gain_attention{i}": None, f"W_qkv{i}": (0.02, (width, 3 * width)), f"W_mix{i}": (small, (width, width))}
             draws |= {f"gain_mlp{i}": None, f"W_up{i}": (0.02, (width, 4 * width)), f"W_down{i}": (small, (4 * width, width))}
-        params = {}
+        params: Params = {}
         for name, draw in (draws | {"gain": None}).items():
             if draw is None:
                 params[name], params[name.replace("gain", "bias")] = np.ones(width, self.dtype), np.zeros(width, self.dtype)
@@ -182,7 +184,7 @@ class Decoder:
                 params[name.replace("W", "b")] = np.zeros(shape[1], self.dtype)
         return params
 
-    def forward(self, params, tokens):
+    def forward(self, params: Params, tokens: ArrayLike) -> tuple[np.ndarray, Any]:
         """Return logits of the next token at each place, (..., n, T, V), and the cache.
 
         Parameters
@@ -212,7 +214,7 @@ class Decoder:
         logits = (h @ E.mT).reshape(*h.shape[:-2], texts, length, self.vocabulary)
         return logits, (one_hot, blocks, h, norm)
 
-    def backward(self, params, cache, gradient):
+    def backward(self, params: Params, cache: Any, gradient: np.ndarray) -> Params:
         """Return the parameters' gradients, given the logits' `gradient`, (..., n, T, V)."""
         one_hot, blocks, h, norm = cache
         *lead, texts, length, _ = gradient.shape

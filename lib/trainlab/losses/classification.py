@@ -5,6 +5,7 @@ are there to be studied; in training their logarithms have lost digits that logi
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from trainlab import checks, numerics
 from trainlab.losses.reduction import Loss, reduce_loss, reduce_values, total_weight
@@ -14,8 +15,15 @@ BLOCK = 2**18
 
 
 def softmax_cross_entropy(
-    logits, labels, *, weights=None, label_smoothing=0.0, ignore_index=None, z_loss=0.0, reduction="mean"
-):
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    label_smoothing: float = 0.0,
+    ignore_index: int | None = None,
+    z_loss: float = 0.0,
+    reduction: str = "mean",
+) -> Loss:
     r"""Cross-entropy between whole-number labels and the softmax of logits.
 
     .. math:: \ell_i = \log \sum_k e^{z_{ik}} - \sum_k q_{ik} z_{ik}
@@ -144,7 +152,9 @@ def _cross_entropy_rows(logits, labels, peak, factor, smoothing, z_loss, gradien
     return values
 
 
-def soft_cross_entropy(logits, targets, *, weights=None, reduction="mean"):
+def soft_cross_entropy(
+    logits: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None = None, reduction: str = "mean"
+) -> Loss:
     r"""Cross-entropy between target probabilities and the softmax of logits.
 
     .. math:: \ell_i = -\sum_k q_{ik} \log p_{ik}, \qquad
@@ -202,7 +212,9 @@ def softmax_minus(logits, targets):
     return gradient
 
 
-def binary_cross_entropy(logits, targets, *, weights=None, reduction="mean"):
+def binary_cross_entropy(
+    logits: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None = None, reduction: str = "mean"
+) -> Loss:
     r"""Cross-entropy of yes and no, from one logit each.
 
     .. math:: \ell_i = (1 - y_i) \log(1 + e^{x_i}) + y_i \log(1 + e^{-x_i}), \qquad
@@ -250,7 +262,15 @@ def binary_cross_entropy(logits, targets, *, weights=None, reduction="mean"):
     return reduce_loss(values, gradient, weights, reduction)
 
 
-def focal(logits, labels, *, gamma=2.0, alpha=None, weights=None, reduction="mean"):
+def focal(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    gamma: float = 2.0,
+    alpha: float | None = None,
+    weights: ArrayLike | None = None,
+    reduction: str = "mean",
+) -> Loss:
     r"""Focal loss: binary cross-entropy that turns away from examples it already gets right.
 
     .. math:: \ell_i = -a_i\,(1 - p_i)^\gamma \log p_i, \qquad
@@ -304,7 +324,7 @@ def focal(logits, labels, *, gamma=2.0, alpha=None, weights=None, reduction="mea
     return reduce_loss(-fade * log_right + 0, sign * fade * (gamma * right * log_right - wrong) + 0, weights, reduction)
 
 
-def hinge(scores, targets, *, weights=None, reduction="mean"):
+def hinge(scores: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None = None, reduction: str = "mean") -> Loss:
     r"""Hinge loss: nothing to pay once an answer is right by a margin of 1.
 
     .. math:: \ell_i = \max(0,\; 1 - t_i\, s_i), \qquad
@@ -338,7 +358,9 @@ def hinge(scores, targets, *, weights=None, reduction="mean"):
     return reduce_loss(np.maximum(1 - margin, 0), np.where(margin < 1, -targets, 0), weights, reduction)
 
 
-def cross_entropy(predicted, target, *, weights=None, reduction="mean"):
+def cross_entropy(
+    predicted: ArrayLike, target: ArrayLike, *, weights: ArrayLike | None = None, reduction: str = "mean"
+) -> Loss:
     r"""Cross-entropy between probabilities: the article's form (section 2.2.2).
 
     .. math:: \ell_i = -\sum_k y_{ik} \log \hat y_{ik}, \qquad
@@ -388,7 +410,9 @@ def cross_entropy(predicted, target, *, weights=None, reduction="mean"):
     return reduce_loss(values, gradient, weights, reduction)
 
 
-def log_loss(predicted, target, *, weights=None, reduction="mean"):
+def log_loss(
+    predicted: ArrayLike, target: ArrayLike, *, weights: ArrayLike | None = None, reduction: str = "mean"
+) -> Loss:
     r"""Log loss of a predicted probability of yes: the article's form (section 2.2.3).
 
     .. math:: \ell_i = -y_i \log \hat y_i - (1 - y_i) \log(1 - \hat y_i), \qquad

@@ -1,13 +1,16 @@
 """Losses between distributions, pairs and rankings: what large models are trained with after the first pass."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from trainlab import checks, numerics
 from trainlab.losses.classification import softmax_cross_entropy, softmax_minus
 from trainlab.losses.reduction import Loss, reduce_loss
 
 
-def kl_divergence(logits, targets, *, weights=None, reduction="mean"):
+def kl_divergence(
+    logits: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None = None, reduction: str = "mean"
+) -> Loss:
     r"""Kullback–Leibler divergence from the targets to the softmax of logits.
 
     .. math:: \ell_i = \sum_k q_{ik} \log \frac{q_{ik}}{p_{ik}}, \qquad
@@ -59,7 +62,14 @@ def _divergence(q, log_q, log_p):
     return np.maximum((q * ratio).sum(axis=-1), 0)
 
 
-def distillation(student, teacher, *, temperature, weights=None, reduction="mean"):
+def distillation(
+    student: ArrayLike,
+    teacher: ArrayLike,
+    *,
+    temperature: float,
+    weights: ArrayLike | None = None,
+    reduction: str = "mean",
+) -> Loss:
     r"""Knowledge distillation: the student's softened answers against the teacher's.
 
     .. math:: \ell_i = T^2 \sum_k q_{ik} \log \frac{q_{ik}}{p_{ik}}, \qquad
@@ -113,7 +123,9 @@ def _soften(logits, temperature):
         return (logits - logits.max(axis=-1, keepdims=True)) / temperature
 
 
-def info_nce(similarities, *, temperature, weights=None, reduction="mean"):
+def info_nce(
+    similarities: ArrayLike, *, temperature: float, weights: ArrayLike | None = None, reduction: str = "mean"
+) -> Loss:
     r"""InfoNCE: each row has to find its own partner among all columns.
 
     .. math:: \ell_i = -\log \frac{e^{s_{ii} / T}}{\sum_j e^{s_{ij} / T}}, \qquad
@@ -162,7 +174,14 @@ def info_nce(similarities, *, temperature, weights=None, reduction="mean"):
     return Loss(value, gradient / temperature)
 
 
-def triplet(positive, negative, *, margin=1.0, weights=None, reduction="mean"):
+def triplet(
+    positive: ArrayLike,
+    negative: ArrayLike,
+    *,
+    margin: float = 1.0,
+    weights: ArrayLike | None = None,
+    reduction: str = "mean",
+) -> Loss:
     r"""Triplet loss: the positive has to be closer to the anchor than the negative, by a margin.
 
     .. math:: \ell_i = \max(0,\; d^+_i - d^-_i + m), \qquad
@@ -209,7 +228,14 @@ def triplet(positive, negative, *, margin=1.0, weights=None, reduction="mean"):
     return reduce_loss(np.maximum(slack, 0), (slack > 0).astype(slack.dtype), weights, reduction)
 
 
-def preference(chosen, rejected, *, beta=1.0, weights=None, reduction="mean"):
+def preference(
+    chosen: ArrayLike,
+    rejected: ArrayLike,
+    *,
+    beta: float = 1.0,
+    weights: ArrayLike | None = None,
+    reduction: str = "mean",
+) -> Loss:
     r"""Preference loss: the chosen answer has to score above the rejected one.
 
     .. math:: \ell_i = -\log \sigma\big(\beta\,(c_i - r_i)\big), \qquad

@@ -3,12 +3,15 @@
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from trainlab import checks
-from trainlab.losses.reduction import reduce_loss
+from trainlab.losses.reduction import Loss, reduce_loss
 
 
-def squared_error(predictions, targets, *, weights=None, reduction="mean"):
+def squared_error(
+    predictions: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None = None, reduction: str = "mean"
+) -> Loss:
     r"""Squared error; its mean is the MSE.
 
     .. math:: \ell_i = (\hat y_i - y_i)^2, \qquad
@@ -52,7 +55,9 @@ def squared_error(predictions, targets, *, weights=None, reduction="mean"):
     return reduce_loss(error**2, 2 * error, weights, reduction)
 
 
-def absolute_error(predictions, targets, *, weights=None, reduction="mean"):
+def absolute_error(
+    predictions: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None = None, reduction: str = "mean"
+) -> Loss:
     r"""Absolute error; its mean is the MAE, and the constant that minimises it is the median.
 
     .. math:: \ell_i = |\hat y_i - y_i|, \qquad
@@ -76,7 +81,14 @@ def absolute_error(predictions, targets, *, weights=None, reduction="mean"):
     return reduce_loss(np.abs(error), np.sign(error), weights, reduction)
 
 
-def huber(predictions, targets, *, delta=1.0, weights=None, reduction="mean"):
+def huber(
+    predictions: ArrayLike,
+    targets: ArrayLike,
+    *,
+    delta: float = 1.0,
+    weights: ArrayLike | None = None,
+    reduction: str = "mean",
+) -> Loss:
     r"""Huber's loss: half the squared error up to `delta`, a straight line beyond.
 
     .. math:: \ell_i = \begin{cases} \tfrac12 r_i^2 & |r_i| \le \delta \\
@@ -115,7 +127,9 @@ def huber(predictions, targets, *, delta=1.0, weights=None, reduction="mean"):
     return reduce_loss(inner * (size - inner / 2), np.clip(error, -delta, delta), weights, reduction)
 
 
-def log_cosh(predictions, targets, *, weights=None, reduction="mean"):
+def log_cosh(
+    predictions: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None = None, reduction: str = "mean"
+) -> Loss:
     r"""The logarithm of the hyperbolic cosine of the error: Huber's idea without a corner.
 
     .. math:: \ell_i = \log \cosh r_i, \qquad
@@ -144,7 +158,14 @@ def log_cosh(predictions, targets, *, weights=None, reduction="mean"):
     return reduce_loss(np.where(size <= 1, near, far), np.tanh(error), weights, reduction)
 
 
-def quantile(predictions, targets, *, level, weights=None, reduction="mean"):
+def quantile(
+    predictions: ArrayLike,
+    targets: ArrayLike,
+    *,
+    level: float,
+    weights: ArrayLike | None = None,
+    reduction: str = "mean",
+) -> Loss:
     r"""Quantile loss, also called pinball loss: the constant that minimises it is a quantile.
 
     .. math:: \ell_i = \begin{cases} \tau\,(y_i - \hat y_i) & \hat y_i \le y_i \\
@@ -182,7 +203,9 @@ def quantile(predictions, targets, *, level, weights=None, reduction="mean"):
     return reduce_loss(values.astype(error.dtype), gradient.astype(error.dtype), weights, reduction)
 
 
-def gaussian_nll(predictions, targets, *, weights=None, reduction="mean"):
+def gaussian_nll(
+    predictions: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None = None, reduction: str = "mean"
+) -> Loss:
     r"""Negative log-likelihood of a normal distribution whose mean and variance are both predicted.
 
     .. math:: \ell_i = \tfrac12 \Big( \log 2\pi + s_i + \frac{(y_i - \mu_i)^2}{e^{s_i}} \Big), \qquad
