@@ -372,3 +372,15 @@ def test_a_full_disk_ends_the_run_and_spoils_nothing(tmp_path):
     _, _, again = run_of(("adamw", 3))
     resumed = Trainer.resume(folder, *arguments, **options).fit(X, LABELS, steps=0, callback=again, progress=False)
     assert_identical(everything(resumed, again), everything(unbroken, callbacks))
+
+
+def test_the_newest_file_is_that_of_the_largest_step(tmp_path):
+    # Sorted as texts, the thousand million and first would come before the ninth.
+    for step in ("000000009", "1000000001", "000000010"):
+        (tmp_path / f"step-{step}.npz").touch()
+    assert [file.stem[5:] for file in saved_files(tmp_path)] == ["1000000001", "000000010", "000000009"]
+
+
+def test_two_files_are_kept_unless_told_otherwise(tmp_path):
+    fit(make(), 5, Checkpoint(tmp_path, every=1))
+    assert len(saved_files(tmp_path)) == 2

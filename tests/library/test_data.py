@@ -102,3 +102,9 @@ def test_a_wrong_seed_is_refused_and_named(name, seed, error, message):
 def test_the_source_articles_four_points():
     points = data.four_points()
     assert points.x.tolist() == [[1.0], [2.0], [3.0], [4.0]] and points.y.tolist() == [[2.0], [4.0], [6.0], [8.0]]
+
+
+@pytest.mark.parametrize("load", [data.digits, data.breast_cancer, data.diabetes])
+def test_a_wrong_seed_is_named(load):
+    with pytest.raises(ValueError, match="^seed must be at least 0, received -1$"):
+        load(seed=-1)

@@ -884,3 +884,78 @@ def test_every_loss_checks_the_common_options(case, options, message):
 def test_every_public_loss_is_under_these_tests():
     functions = {name for name in losses.__all__ if callable(getattr(losses, name)) and name != "Loss"}
     assert functions == {case.loss.__name__ for case in CASES.values()}
+
+
+# --- What mutations of the code showed to be missing ---------------------------------------------
+
+
+@pytest.mark.parametrize("loss", [losses.squared_error, losses.absolute_error, losses.huber, losses.log_cosh, functools.partial(losses.quantile, level=0.3)])
+def test_only_the_difference_from_the_target_counts(loss):
+    # Powers of two, so that the differences are exact.
+    shifted, plain = loss([3.5, -2.0, 7.25], [1.5, 2.0, 7.0]), loss([2.0, -4.0, 0.25], [0.0, 0.0, 0.0])
+    assert shifted.value == plain.value
+    np.testing.assert_array_equal(shifted.gradient, plain.gradient)
+
+
+def test_triplet_and_preference_by_hand():
+    value, gradient = losses.triplet([1.0, 1.0, 4.0], [3.0, 1.5, 1.0], reduction="none")
+    assert value.tolist() == [0.0, 0.5, 4.0] and gradient.tolist() == [0.0, 1.0, 1.0]
+    assert losses.triplet([2.0], [1.0], margin=0.25).value == 1.25
+    value, gradient = losses.preference([np.log(3.0)], [0.0])
+    assert value == pytest.approx(np.log(4 / 3), rel=1e-15) and gradient[0] == pytest.approx(-0.25, rel=1e-15)
+
+
+@pytest.mark.parametrize("loss", [losses.soft_cross_entropy, losses.kl_divergence])
+def test_targets_that_sum_almost_to_one_are_taken_as_they_are(loss):
+    targets = SHARES * (1 + np.linspace(-9e-4, 9e-4, N)[:, None])
+    slope = central_differences(lambda z: loss(z, targets, reduction="sum").value, LOGITS)
+    np.testing.assert_allclose(loss(LOGITS, targets, reduction="sum").gradient, slope, atol=1e-8)
+
+
+def test_rows_far_apart_do_not_share_their_maximum():
+    logits, targets = np.array([[0.0, 1.0], [4000.0, 4001.0]]), np.array([[0.5, 0.5], [0.5, 0.5]])
+    for loss in (losses.soft_cross_entropy, losses.kl_divergence, functools.partial(losses.distillation, temperature=2.0)):
+        value, gradient = loss(logits, targets, reduction="none")
+        assert value[0] == value[1] > 0 and gradient[0].tolist() == gradient[1].tolist()
+    value, _ = losses.info_nce(np.array([[0.0, 1.0], [4001.0, 4000.0]]), temperature=0.01, reduction="none")
+    assert value.tolist() == [100.0, 100.0]
+
+
+def test_a_perfect_answer_costs_zero_not_minus_zero():
+    for value, gradient in (
+        losses.cross_entropy([[1.0, 0.0]], [[1, 0]], reduction="none"),
+        losses.log_loss([1.0], [1.0], reduction="none"),
+        losses.focal([1e4], [1], reduction="none"),
+    ):
+        assert not np.signbit(value).any()
+    assert not np.signbit(losses.cross_entropy([[0.5, 0.5]], [[1, 0]]).gradient[0, 1])
+    assert not np.signbit(losses.focal([1e4], [0], gamma=2.0).gradient).any()
+    assert not np.signbit(losses.focal([-1e4], [0], gamma=2.0).gradient).any()
+
+
+def test_a_tiny_probability_of_what_did_not_happen_is_no_overflow():
+    assert losses.log_loss([1e-320], [0.0]).gradient.tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: losses.gaussian_nll([], []), "predictions must not be empty"),
+        (lambda: losses.gaussian_nll([[1.0, 1.0]], []), "targets must not be empty"),
+        (lambda: losses.kl_divergence([[NAN, 0.0]], [[1, 0]]), "logits need a finite maximum"),
+        (lambda: losses.kl_divergence(np.ones((0, 2)), np.ones((0, 2))), "logits must not be empty"),
+        (lambda: losses.cross_entropy(np.ones((0, 2)), np.ones((0, 2))), "predicted must not be empty"),
+        (lambda: squared_error([1.0], [1.0], weights=[]), "weights must not be empty"),
+        (lambda: squared_error([1.0, 1.0, 1.0], [1.0, 1.0, 1.0], weights=[0.5, 0.0, -2.0]), "received -2.0 at index (2,)"),
+        (lambda: losses.info_nce(np.zeros((2, 3, 2)), temperature=1), "received shape (2, 3, 2)"),
+    ],
+)
+def test_more_wrong_input_is_named(call, message):
+    with pytest.raises(ValueError) as caught:
+        call()
+    assert message in str(caught.value)
+
+
+def test_similarities_may_have_leading_axes():
+    value, _ = losses.info_nce(np.zeros((2, 2, 3)), temperature=1, reduction="none")
+    assert value == pytest.approx(np.full((2, 2), np.log(3)))

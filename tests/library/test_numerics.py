@@ -165,3 +165,15 @@ def test_softmax_is_a_probability_and_exp_of_log_softmax(x):
 def test_sigmoid_is_the_derivative_and_the_mirror_image(x):
     assert numerics.sigmoid(x) + numerics.sigmoid(-x) == pytest.approx(1, rel=4 * EPS)
     assert numerics.softplus(x) - numerics.softplus(-x) == pytest.approx(x, abs=4 * EPS * (abs(x) + 1))
+
+
+def test_rows_are_shifted_by_their_own_maximum():
+    x = np.array([[0.0, 1.0, 2.0], [4000.0, 4001.0, 4002.0]])
+    for function in (numerics.log_softmax, numerics.softmax):
+        np.testing.assert_array_equal(function(x)[0], function(x)[1])
+        np.testing.assert_array_equal(function(x.T, axis=0).T, function(x))
+
+
+def test_only_the_summed_axis_goes():
+    assert numerics.log_sum_exp(np.zeros((1, 3, 1))).shape == (1, 3)
+    assert numerics.log_sum_exp(np.zeros((1, 3, 1)), axis=0).shape == (3, 1)

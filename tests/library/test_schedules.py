@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainlab import schedules as library
 from trainlab.schedules import (
     Constant,
     Cosine,
@@ -501,3 +502,58 @@ def test_a_wrong_parameter_is_refused_and_named(call, error, message):
     with pytest.raises(error) as caught:
         call()
     assert message in str(caught.value)
+
+
+# --- What mutations of the code showed to be missing ---------------------------------------------
+
+BUILD = {
+    "Constant": lambda **k: library.Constant(**{"peak": 0.5} | k),
+    "Exponential": lambda **k: library.Exponential(**{"peak": 0.5, "factor": 0.5} | k),
+    "StepDecay": lambda **k: library.StepDecay(**{"peak": 0.5, "factor": 0.5, "every": 3} | k),
+    "StepSubtract": lambda **k: library.StepSubtract(**{"peak": 0.5, "amount": 0.125, "every": 3} | k),
+    "Linear": lambda **k: library.Linear(**{"peak": 0.5, "total_steps": 8} | k),
+    "Polynomial": lambda **k: library.Polynomial(**{"peak": 0.5, "total_steps": 8} | k),
+    "Cosine": lambda **k: library.Cosine(**{"peak": 0.5, "total_steps": 8} | k),
+    "CosineRestarts": lambda **k: library.CosineRestarts(**{"peak": 0.5, "first_cycle": 8} | k),
+    "InverseTime": lambda **k: library.InverseTime(**{"peak": 0.5, "decay": 0.5} | k),
+    "InverseSqrt": lambda **k: library.InverseSqrt(**{"peak": 0.5, "timescale": 8} | k),
+    "WarmupStableDecay": lambda **k: library.WarmupStableDecay(**{"peak": 0.5, "warmup_steps": 2, "stable_steps": 2, "decay_steps": 2} | k),
+    "OneCycle": lambda **k: library.OneCycle(**{"peak": 0.5, "total_steps": 8} | k),
+    "Cyclical": lambda **k: library.Cyclical(**{"peak": 0.5, "half_cycle": 4, "floor": 0.125} | k),
+}
+every_builder = pytest.mark.parametrize("build", BUILD.values(), ids=list(BUILD))
+
+
+@every_builder
+def test_a_negative_rate_is_refused_by_name(build):
+    for field in ("peak", "floor", "start"):
+        if hasattr(build(), field):
+            with pytest.raises(ValueError) as caught:
+                build(**{field: -0.25})
+            assert str(caught.value) == f"{field} must be at least 0, received -0.25"
+
+
+@every_builder
+def test_a_rate_of_zero_and_a_rate_below_one_are_allowed(build):
+    lowest = {name: 0.0 for name in ("floor", "start") if hasattr(build(), name)}
+    if isinstance(build(), library.StepSubtract):
+        lowest["amount"] = 0.0
+    assert build(peak=0.0, **lowest)(0) == 0.0
+
+
+@every_builder
+def test_numbers_of_numpy_are_stored_as_pythons(build):
+    schedule = build(peak=np.float32(0.5))
+    assert type(schedule.peak) is float and type(schedule(3)) is float
+    assert schedule == build(peak=0.5) and repr(schedule) == repr(build(peak=0.5))
+
+
+@pytest.mark.parametrize("shape", ["1-sqrt", "linear"])
+def test_warmup_stable_decay_with_phases_of_one_step(shape):
+    rate = library.WarmupStableDecay(0.5, 1, 1, 1, shape=shape)
+    assert [rate(step) for step in range(5)] == [0.0, 0.5, 0.5, 0.0, 0.0]
+
+
+def test_the_shortest_one_cycle_peaks_after_one_step():
+    rate = library.OneCycle(0.5, 10, rise=0.01, start=0.25)
+    assert rate(0) == 0.25 and rate(1) == 0.5 and rate(2) < 0.5

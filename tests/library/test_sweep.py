@@ -331,3 +331,34 @@ def test_more_wrong_input_is_refused_and_named(call, error, message):
     with pytest.raises(error) as caught:
         call()
     assert str(caught.value) == message
+
+
+def test_a_folder_is_made_with_its_parents_and_holds_the_named_files(tmp_path):
+    folder = tmp_path / "a" / "b"
+    sweep(lambda seeds: {"value": np.zeros(1)}, {"one": {}}, seeds=[0], folder=folder, n_jobs=1)
+    assert sorted(file.name for file in folder.iterdir()) == ["sweep.npz", "task-00000.npz"]
+
+
+def test_several_differences_are_all_named(tmp_path):
+    runs = Interrupted(tmp_path)
+    sweep(runs, grid(arm=[0]), seeds=[1, 2], folder=tmp_path / "sweep", n_jobs=1)
+    with pytest.raises(ValueError, match=r"; seeds: saved \[1, 2\], received \[3\]; chunk: saved 2, received 1$"):
+        sweep(runs, grid(arm=[0]), seeds=[3], folder=tmp_path / "sweep", n_jobs=1)
+
+
+def test_a_task_of_another_number_is_left_alone(tmp_path):
+    runs = Interrupted(tmp_path)
+    sweep(runs, grid(arm=[0]), seeds=[1], folder=tmp_path / "sweep", n_jobs=1)
+    (tmp_path / "sweep" / "task-00001.npz").write_bytes(b"not of this sweep")
+    assert sweep(runs, grid(arm=[0]), seeds=[1], folder=tmp_path / "sweep", n_jobs=1)["value"].shape == (1, 1)
+
+
+@pytest.mark.parametrize("reserved", ["seed", "seeds"])
+def test_an_option_cannot_be_called_like_the_seeds(reserved):
+    with pytest.raises(ValueError, match=f"an option must not be called '{reserved}', received one in arm 'a'"):
+        sweep(train, {"a": {reserved: 1}}, seeds=[0], n_jobs=1)
+
+
+def test_n_jobs_must_be_whole():
+    with pytest.raises(TypeError, match="n_jobs must be a whole number, received 1.5"):
+        sweep(train, ARMS, seeds=[0], n_jobs=1.5)

@@ -286,3 +286,21 @@ def test_wrong_input_is_refused_and_named(call, error, message):
     with pytest.raises(error) as caught:
         call()
     assert str(caught.value) == message
+
+
+def test_the_initial_weights_have_mean_zero_and_one_token_is_enough():
+    params = Decoder(200, 100, 64, 4, 3).init(np.random.default_rng(0))
+    for name, value in params.items():
+        if name in ("E", "P") or name.startswith("W_"):
+            assert abs(value.mean()) < 0.001
+    assert MODEL.forward(PARAMS, np.zeros((4, 1), int))[0].shape == (4, 1, V)
+
+
+@pytest.mark.parametrize("shape", [(2, 9, 3), (9, 2), (1, 9, 6)])
+def test_only_the_last_axis_is_a_texts_length(shape):
+    assert MODEL.forward(PARAMS, np.zeros(shape, int))[0].shape == shape + (V,)
+
+
+def test_float32_stays_float32_inside_attention():
+    out, cache = attention(np.ones((4, 12), np.float32), 2, 2)
+    assert {out.dtype} | {part.dtype for part in cache} == {np.dtype(np.float32)}
