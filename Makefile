@@ -68,6 +68,7 @@ mutants: $(VENV)-mutants/.ready ## Plant faults in the library and count those t
 	mkdir -p _build/mutants/mutants/src
 	rm -rf _build/mutants/src _build/mutants/tests
 	mkdir _build/mutants/src && cp -r lib/trainlab _build/mutants/src/ && cp -r tests/library _build/mutants/tests
+	rm _build/mutants/tests/test_package.py # which packs the files of the project's root
 	cp tests/mutants.cfg _build/mutants/setup.cfg
 	cd _build/mutants && PYTHONPATH=$(CURDIR)/_build/mutants/mutants/src $(abspath $(VENV))-mutants/bin/mutmut run --max-children 2
 	cd _build/mutants && $(abspath $(VENV))-mutants/bin/mutmut results
