@@ -192,7 +192,7 @@ def labels(values: ArrayLike, shape: tuple, classes: int, ignore_index: int | No
             f"labels have shape {array.shape}, the logits ask for {shape}; losses do not broadcast"
         )
     # Seen as unsigned, a negative label is larger than any class: one comparison finds both kinds.
-    bad = array.astype(np.uint64) >= classes
+    bad = array.view(f"u{array.itemsize}") >= classes
     if ignore_index is not None:
         bad &= array != ignore_index
     if bad.any():

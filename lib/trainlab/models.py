@@ -163,11 +163,12 @@ class MLP:
         _check_columns(x, self.sizes[0])
         value = ACTIVATIONS[self.activation][0]
         layer_inputs = [x]
-        for layer in range(1, self.depth):
-            z = layer_inputs[-1] @ params[f"W{layer}"] + params[f"b{layer}"][..., None, :]
-            layer_inputs.append(value(z))
-        last = self.depth
-        return layer_inputs[-1] @ params[f"W{last}"] + params[f"b{last}"][..., None, :], layer_inputs
+        for layer in range(1, self.depth + 1):
+            z = layer_inputs[-1] @ params[f"W{layer}"]
+            z += params[f"b{layer}"][..., None, :]
+            if layer < self.depth:
+                layer_inputs.append(value(z))
+        return z, layer_inputs
 
     def backward(self, params: Params, cache: Any, gradient: np.ndarray) -> Params:
         """Return the parameters' gradients, given the outputs' `gradient`, (..., n, outputs)."""

@@ -15,9 +15,10 @@ from trainlab.models import Params
 
 def _like(rate, parameter):
     """Return `rate` shaped to multiply `parameter`: one rate, or one for each replica."""
-    if isinstance(rate, float):
-        return parameter.dtype.type(rate)
-    # In the parameter's type in both cases: a float64 rate would round otherwise in float32.
+    # A Python number takes on the parameter's type by itself. NumPy's float64 would not: made the
+    # parameter's here, it rounds as the Python number does.
+    if type(rate) is float:
+        return rate
     rate = np.asarray(rate, parameter.dtype)
     return rate if rate.ndim == 0 else rate.reshape(rate.shape + (1,) * (parameter.ndim - 1))
 

@@ -7,6 +7,7 @@ integer, and a resumed run is bit-identical to one that never stopped.
 
 import functools
 import json
+import math
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -469,8 +470,8 @@ class Trainer:
         For one of several `parts` of an update, the mean's share that falls to it: `total` is the
         weight of the whole update.
         """
-        runs, axes = len(self._shape), tuple(range(len(self._shape), predictions.ndim))
-        lost = self._nobody
+        runs, lost = len(self._shape), self._nobody
+        axes = tuple(range(runs, predictions.ndim))
         if not np.isfinite(predictions).all():
             lost = ~np.isfinite(predictions).all(axis=axes)
             self._refuse(lost, "predictions")
@@ -487,8 +488,11 @@ class Trainer:
             share = weights / np.expand_dims(total, tuple(range(runs, weights.ndim)))
             gradient = gradient * _trailing(share, gradient).astype(gradient.dtype)
             values = values * _trailing(weights, values)
-        values = values.reshape(self._shape + (-1,)).sum(axis=-1, dtype=np.float64) / total
-        if not np.isfinite(values).all():
+        if self.replicas is None:
+            values = float(values.sum(dtype=np.float64)) / total
+        else:
+            values = values.reshape(self.replicas, -1).sum(axis=-1, dtype=np.float64) / total
+        if not (math.isfinite(values) if self.replicas is None else np.isfinite(values).all()):
             self._refuse(~np.isfinite(values), "losses")
             lost = lost | ~np.isfinite(values)
         if lost is not self._nobody:
@@ -509,10 +513,12 @@ class Trainer:
         # A run that diverges overflows on its way, and says so by its loss.
         with np.errstate(over="ignore", invalid="ignore"):
             for part in range(self.accumulate):
-                rows = (slice(None),) * axis + (slice(part * self.batch_size, (part + 1) * self.batch_size),)
-                predictions, cache = self.model.forward(self.params, x[rows])
-                part_weights = None if weights is None else weights[rows]
-                value, gradient, bad = self._losses(predictions, y[rows], part_weights, total, self.accumulate)
+                micro_x, micro_y, micro_weights = x, y, weights
+                if self.accumulate > 1:
+                    rows = (slice(None),) * axis + (slice(part * self.batch_size, (part + 1) * self.batch_size),)
+                    micro_x, micro_y, micro_weights = x[rows], y[rows], None if weights is None else weights[rows]
+                predictions, cache = self.model.forward(self.params, micro_x)
+                value, gradient, bad = self._losses(predictions, micro_y, micro_weights, total, self.accumulate)
                 part_gradients = self.model.backward(self.params, cache, gradient)
                 loss, lost = loss + value, lost | bad
                 if part == 0:
