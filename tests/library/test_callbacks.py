@@ -375,10 +375,18 @@ def test_a_full_disk_ends_the_run_and_spoils_nothing(tmp_path):
 
 
 def test_the_newest_file_is_that_of_the_largest_step(tmp_path):
-    # Sorted as texts, the thousand million and first would come before the ninth.
-    for step in ("000000009", "1000000001", "000000010"):
+    # Sorted as texts, a thousand million would come before the number one below it.
+    for step in ("999999999", "1000000000", "000000010"):
         (tmp_path / f"step-{step}.npz").touch()
-    assert [file.stem[5:] for file in saved_files(tmp_path)] == ["1000000001", "000000010", "000000009"]
+    assert [file.stem[5:] for file in saved_files(tmp_path)] == ["1000000000", "999999999", "000000010"]
+
+
+def test_a_measure_is_given_the_trainer_and_the_examples():
+    seen = []
+    watch = Evaluation(X, Y, every=1, measure=lambda *given: seen.append(given) or 1)
+    trainer = fit(make(), 1, watch)
+    assert len(seen) == 1 and seen[0][0] is trainer and seen[0][1] is X and seen[0][2] is Y
+    assert watch.history["value"].dtype == np.float64
 
 
 def test_two_files_are_kept_unless_told_otherwise(tmp_path):

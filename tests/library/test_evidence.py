@@ -231,3 +231,27 @@ def test_the_bootstrap_refuses_and_names(values, options, message):
     with pytest.raises(ValueError) as caught:
         bootstrap(values, **options)
     assert str(caught.value) == message
+
+
+def test_the_bootstraps_ends_are_the_quantiles_of_its_draws():
+    values = np.random.default_rng(5).normal(size=12).astype(np.float32)
+    rows = np.random.default_rng(0).integers(0, 12, (10_000, 12))
+    means = values.astype(np.float64)[rows].mean(axis=1)
+    found = bootstrap(values)
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), rel=1e-12)
+
+
+@pytest.mark.parametrize("confidence, message", [(0.0, "confidence must be above 0, received 0.0"), (1.0, "confidence must be below 1, received 1.0")])
+def test_confidence_is_refused_as_it_was_given(confidence, message):
+    for call in (lambda: paired_all({"a": [1.0, 2.0], "b": [1.0, 3.0]}, "a", confidence), lambda: bootstrap([1.0, 2.0], confidence=confidence)):
+        with pytest.raises(ValueError) as caught:
+            call()
+        assert str(caught.value) == message
+
+
+def test_pairs_name_what_is_no_number():
+    for first, second, name in ((["x"], [1.0], "first"), ([1.0], ["x"], "second")):
+        with pytest.raises(TypeError, match=f"^{name} must be real numbers"):
+            paired(first, second)
+    with pytest.raises(TypeError, match="^values must be real numbers"):
+        bootstrap(["x", "y"])

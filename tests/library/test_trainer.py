@@ -949,3 +949,51 @@ def test_the_scale_multiplies_the_schedule_for_each_replica():
     fit(trainer, steps=2)
     assert trainer.history["rate"].tolist() == [[0.5, 0.25, 0.0]] * 2
     np.testing.assert_allclose(before - trainer.params["b"], [[1.0], [0.5], [0.0]], atol=1e-15)
+
+
+@pytest.mark.parametrize("schedule", [lambda step: 0.5, Constant(0.5)], ids=["function", "schedule"])
+@pytest.mark.parametrize("replicas", [None, 2])
+def test_the_scale_multiplies_whatever_gives_the_rate(schedule, replicas):
+    trainer = make(loss=pull, schedule=schedule, replicas=replicas)
+    trainer.rate_scale = trainer.rate_scale * 0.25
+    assert np.all(fit(trainer, steps=2).history["rate"] == 0.125)
+
+
+def test_the_history_has_whole_steps_and_float64_numbers():
+    history = fit(make(MLP((D, 4, 1)), max_norm=1.0), steps=2).history
+    assert {name: rows.dtype for name, rows in history.items()} == {
+        "step": np.int64, "rate": np.float64, "loss": np.float64, "gradient_norm": np.float64,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("on_divergence", ["record", "raise"])
+def test_a_loss_that_is_infinite_for_one_replica_is_that_replicas_end(on_divergence):
+    def cliff(predictions, targets, reduction):
+        loss = squared_error(predictions, targets, reduction="none")
+        values = loss.value.copy()
+        values[1] = INF
+        return Loss(values, loss.gradient)
+
+    trainer = make(loss=cliff, replicas=3, on_divergence=on_divergence)
+    if on_divergence == "raise":
+        with pytest.raises(FloatingPointError, match=r"the losses of replicas \[1\] stopped being finite at step 0"):
+            fit(trainer, steps=1)
+        return
+    fit(trainer, steps=1)
+    assert trainer.diverged.tolist() == [False, True, False]
+    assert np.isfinite(trainer.history["loss"][0]).tolist() == [True, False, True]
+    assert np.isnan(trainer.params["W"]).all(axis=(1, 2)).tolist() == [False, True, False]
+
+
+def test_float32_training_keeps_float32_throughout():
+    seen = {}
+
+    def spying(predictions, targets, reduction):
+        loss = squared_error(predictions, targets, reduction="none")
+        seen.update(predictions=predictions.dtype, targets=targets.dtype)
+        return loss
+
+    trainer = make(MLP((D, 4, 1)), spying, batch_size=7)
+    trainer.fit(X, NUMBERS[1], weights=np.ones(N), steps=1, progress=False)
+    assert set(seen.values()) == {np.dtype(np.float32)}
+    assert {value.dtype for value in trainer.params.values()} == {np.dtype(np.float32)}
