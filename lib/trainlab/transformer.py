@@ -29,7 +29,9 @@ def row_means(x):
 
 def linear(x, W, b):
     """Return x W + b for rows x, (..., n, D)."""
-    return x @ W + b[..., None, :], (x, W)
+    y = x @ W
+    y += b[..., None, :]
+    return y, (x, W)
 
 
 def linear_backward(cache, gradient):
@@ -50,20 +52,32 @@ def layer_norm(x, gain, bias):
     >>> layer_norm(np.array([[1.0, 3.0]]), np.ones(2), np.zeros(2))[0].round(4).tolist()
     [[-1.0, 1.0]]
     """
-    centred = x - row_means(x)
-    scale = 1 / np.sqrt(row_means(centred * centred) + EPSILON)
-    normal = centred * scale
-    return normal * gain[..., None, :] + bias[..., None, :], (normal, scale, gain)
+    normal = x - row_means(x)
+    scale = 1 / np.sqrt(np.vecdot(normal, normal)[..., None] / x.shape[-1] + EPSILON)
+    normal *= scale
+    y = normal * gain[..., None, :]
+    y += bias[..., None, :]
+    return y, (normal, scale, gain)
 
 
 def layer_norm_backward(cache, gradient):
     """Return the gradients of x, gain and bias."""
     normal, scale, gain = cache
-    aligned = gradient * normal
-    inner = gradient * gain[..., None, :]
+    dgain = sum_rows(gradient * normal)
+    dx = gradient * gain[..., None, :]
     # A common shift and a common stretch of the row change nothing, so those parts drop out.
-    dx = scale * (inner - row_means(inner) - normal * row_means(inner * normal))
-    return dx, sum_rows(aligned), sum_rows(gradient)
+    stretch = np.vecdot(dx, normal)[..., None] / normal.shape[-1]
+    dx -= row_means(dx)
+    dx -= normal * stretch
+    dx *= scale
+    return dx, dgain, sum_rows(gradient)
+
+
+def split_heads(rows, texts, heads, parts):
+    """Return `parts` views (..., n, heads, T, d) of rows (..., n T, parts heads d): no number is moved."""
+    *lead, count, width = rows.shape
+    split = rows.reshape(*lead, texts, count // texts, parts, heads, width // parts // heads)
+    return np.moveaxis(split, (-3, -2), (0, -3))
 
 
 def attention(qkv, texts, heads):
@@ -74,34 +88,33 @@ def attention(qkv, texts, heads):
     for each text and each head of width d = D / heads; M is 0 up to a token's own place and minus
     infinity after it. Vaswani et al. (2017), *Attention is all you need*.
     """
-    *lead, rows, width = qkv.shape
-    length, size = rows // texts, width // 3 // heads
-    split = qkv.reshape(*lead, texts, length, 3, heads, size)
-    # To (3, ..., n, heads, T, d), copied: matrix products are slow on a view with gaps.
-    q, k, v = np.ascontiguousarray(np.moveaxis(split, (-3, -2), (0, -3)))
-    weights = q @ k.mT
-    weights *= 1 / math.sqrt(size)
+    q, k, v = split_heads(qkv, texts, heads, 3)
+    length, scale = q.shape[-2], q.shape[-1] ** -0.5
+    weights = (q * scale) @ k.mT
     weights += np.triu(np.full((length, length), -np.inf, qkv.dtype), 1)
     weights -= weights.max(axis=-1, keepdims=True)
     np.exp(weights, out=weights)
     weights /= np.einsum("...d->...", weights)[..., None]
-    mixed = np.moveaxis(weights @ v, -3, -2).reshape(*lead, rows, heads * size)
-    return mixed, (q, k, v, weights)
+    mixed = np.empty_like(qkv, shape=(*qkv.shape[:-1], qkv.shape[-1] // 3))
+    np.matmul(weights, v, out=split_heads(mixed, texts, heads, 1)[0])
+    return mixed, (qkv, weights)
 
 
 def attention_backward(cache, gradient):
     """Return the gradient of the queries, keys and values, (..., n T, 3 D)."""
-    q, k, v, weights = cache
-    *lead, texts, heads, length, size = q.shape
-    split = gradient.reshape(*lead, texts, length, heads, size)
-    gradient = np.ascontiguousarray(np.moveaxis(split, -2, -3))
-    dv = weights.mT @ gradient
-    slope = gradient @ v.mT
-    slope -= np.einsum("...d,...d->...", slope, weights)[..., None]
+    qkv, weights = cache
+    texts, heads = weights.shape[-4:-2]
+    q, k, v = split_heads(qkv, texts, heads, 3)
+    (dmixed,) = split_heads(gradient, texts, heads, 1)
+    dqkv = np.empty_like(qkv)
+    dq, dk, dv = split_heads(dqkv, texts, heads, 3)
+    np.matmul(weights.mT, dmixed, out=dv)
+    slope = (dmixed * q.shape[-1] ** -0.5) @ v.mT
+    slope -= np.vecdot(slope, weights)[..., None]
     slope *= weights
-    slope *= 1 / math.sqrt(size)
-    stacked = np.stack([slope @ k, slope.mT @ q, dv])
-    return np.moveaxis(stacked, (0, -3), (-3, -2)).reshape(*lead, texts * length, 3 * heads * size)
+    np.matmul(slope, k, out=dq)
+    np.matmul(slope.mT, q, out=dk)
+    return dqkv
 
 
 @dataclass(frozen=True)
@@ -200,6 +213,8 @@ class Decoder:
             If the tokens are not whole numbers.
         """
         tokens = self._checked(tokens)
+        if tokens.ndim > params["E"].ndim:
+            raise ValueError(f"tokens of shape {tokens.shape} have an axis of replicas, the parameters have none")
         texts, length = tokens.shape[-2:]
         E, P = params["E"], params["P"]
         # As a product with one-hot rows, because its transpose adds up the gradients of equal tokens.
@@ -239,7 +254,7 @@ class Decoder:
         x = x + h
         h, norm2 = layer_norm(x, params[f"gain_mlp{i}"], params[f"bias_mlp{i}"])
         h, up = linear(h, params[f"W_up{i}"], params[f"b_up{i}"])
-        active = np.maximum(h, 0)
+        active = np.maximum(h, 0, out=h)
         h, down = linear(active, params[f"W_down{i}"], params[f"b_down{i}"])
         return x + h, (norm1, project, attend, mix, norm2, up, active, down)
 
@@ -247,7 +262,8 @@ class Decoder:
         """Store the layer's gradients and return that of its input."""
         norm1, project, attend, mix, norm2, up, active, down = cache
         dh, gradients[f"W_down{i}"], gradients[f"b_down{i}"] = linear_backward(down, gradient)
-        dh, gradients[f"W_up{i}"], gradients[f"b_up{i}"] = linear_backward(up, dh * (active > 0))
+        dh *= active > 0
+        dh, gradients[f"W_up{i}"], gradients[f"b_up{i}"] = linear_backward(up, dh)
         dh, gradients[f"gain_mlp{i}"], gradients[f"bias_mlp{i}"] = layer_norm_backward(norm2, dh)
         gradient = gradient + dh
         dh, gradients[f"W_mix{i}"], gradients[f"b_mix{i}"] = linear_backward(mix, gradient)

@@ -12,7 +12,7 @@ import store
 
 ROOT = Path(__file__).parents[2]
 CHAPTER = "chapters/04_code/learning_rate_listings.ipynb"  # the quickest one
-LIBRARY = "lib/trainlab/losses.py"
+LIBRARY = "lib/trainlab/losses/regression.py"
 GRADIENT = r"(error\*\*2, )(2 \* error)"  # value and gradient of squared_error
 
 
