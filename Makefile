@@ -80,7 +80,7 @@ notebooks: $(READY) ## Execute the notebooks and store their outputs (NOTEBOOKS=
 	$(VENV)/bin/python tests/notebooks/store.py $(NOTEBOOKS)
 
 clean: ## Delete what was built, the environment excepted
-	rm -rf _build .pytest_cache .hypothesis
+	rm -rf _build .pytest_cache .hypothesis .mypy_cache
 	find chapters lib tests book -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamp is written last, so an interrupted installation starts again from nothing.
