@@ -243,8 +243,9 @@ def preference(
                   = -\beta\,\sigma\big(-\beta\,(c_i - r_i)\big)
 
     Bradley and Terry (1952), *Rank analysis of incomplete block designs*. With rewards as scores it
-    trains reward models (Ouyang et al. 2022). With :math:`\log \pi(y \mid x) - \log \pi_\text{ref}(y \mid x)`
-    as scores it is DPO (Rafailov et al. 2023, *Direct preference optimization*).
+    trains reward models (Ouyang et al. 2022). With :math:`\log \pi(y \mid x) - \log \pi_0(y \mid x)`
+    as scores, :math:`\pi_0` the model before, it is DPO (Rafailov et al. 2023, *Direct preference
+    optimization*).
 
     Parameters
     ----------
