@@ -102,7 +102,8 @@ class _Patience(Evaluation):
         waited = self.state.setdefault("waited", np.zeros(value.shape, np.int64))
         # Relative to the size of the best value, whatever its sign; at the start nothing is known.
         margin = self.threshold * np.where(np.isfinite(best), np.abs(best), 0)
-        improved = value < best - margin
+        # Those of an early stopping whose patience was spent before are past improving.
+        improved = (value < best - margin) & ~self.state.get("spent", np.zeros(value.shape, bool))
         self.state["best"] = np.where(improved, value, best)
         self.state["waited"] = np.where(improved, 0, waited + 1)
         return improved
@@ -144,20 +145,15 @@ class EarlyStopping(_Patience):
 
     def __call__(self, trainer):
         """Evaluate if it is time; raise ``StopIteration`` when every replica's patience is spent."""
-        spent = self.state.get("spent", np.zeros(trainer.diverged.shape, bool))
-        frozen = {name: self.state[name] for name in ("best", "waited") if name in self.state}
         improved = super().__call__(trainer)
         if improved is None:
             return
-        for name, value in frozen.items():
-            self.state[name] = np.where(spent, value, self.state[name])
-        improved = improved & ~spent
         self.state["best_step"] = np.where(improved, trainer.step, self.state.get("best_step", 0))
         for name, value in trainer.params.items():
             old = self.state.get(f"best_params/{name}", value)
             mask = improved.reshape(improved.shape + (1,) * (value.ndim - improved.ndim))
             self.state[f"best_params/{name}"] = np.where(mask, value, old)
-        self.state["spent"] = spent | (self.state["waited"] >= self.patience)
+        self.state["spent"] = self.state["waited"] >= self.patience
         if self.state["spent"].all():
             raise StopIteration
 

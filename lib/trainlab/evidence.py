@@ -221,8 +221,8 @@ def bootstrap(
 
     For what has no formula: a median, a quantile, a ratio. The seeds are drawn again, with
     replacement, and the middle :math:`c` of the statistics is the interval. Efron (1979), *Bootstrap
-    methods: another look at the jackknife*. With few values it is too narrow: the t interval of a
-    mean (:func:`interval`) covers better below some thirty seeds.
+    methods: another look at the jackknife*. With few values it is too narrow; for a
+    mean, :func:`interval` is the better choice.
 
     Parameters
     ----------

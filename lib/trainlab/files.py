@@ -39,7 +39,7 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is damaged or something else; every byte is under a checksum.
+        If it is damaged or something else; the arrays are under a checksum.
     """
     try:
         # Opened here, because np.load leaves the file of a broken archive open.

@@ -105,7 +105,8 @@ class Adam:
               v \leftarrow \beta_2 v + (1 - \beta_2)\, g^2, \qquad
               \theta \leftarrow \theta - \eta\, \frac{m / (1 - \beta_1^t)}{\sqrt{v / (1 - \beta_2^t)} + \epsilon}
 
-    with :math:`t` the number of this update, from 1. Kingma and Ba (2015), *Adam: a method for
+    with :math:`g` the gradient, :math:`m` and :math:`v` its average and that of its square, :math:`\theta`
+    the parameter, :math:`\eta` the rate, and :math:`t` the number of this update, from 1. Kingma and Ba (2015), *Adam: a method for
     stochastic optimization*.
 
     Parameters
@@ -168,6 +169,8 @@ class AdamW(Adam):
     r"""Adam with decoupled weight decay: the parameters shrink by themselves, not through the gradient.
 
     .. math:: \theta \leftarrow (1 - \eta \lambda)\, \theta, \qquad \text{then Adam's step}
+
+    with the parameter :math:`\theta` and the rate :math:`\eta`.
 
     Loshchilov and Hutter (2019), *Decoupled weight decay regularization*, in the form that the
     common libraries share: the decay is multiplied by the rate, schedule included.

@@ -9,6 +9,7 @@ run uses ``schedule(0)``. There is no state, so you may ask for any step in any 
   ``jax.jit``, into Optax: the array namespace is taken from the argument.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, overload
@@ -18,7 +19,7 @@ import numpy as np
 from trainlab import checks
 
 
-class Schedule:
+class Schedule(ABC):
     """What all schedules share: the call, with its checks and its conversions.
 
     A subclass defines ``_rate(step, xp)``, where `step` is an array of the namespace `xp`.
@@ -62,8 +63,9 @@ class Schedule:
             return self._rate(step, step.__array_namespace__())
         raise TypeError(f"step must be a number or an array, received {step!r}")
 
+    @abstractmethod
     def _rate(self, step: Any, xp: Any) -> Any:
-        raise NotImplementedError(f"{type(self).__name__} must define _rate(step, xp)")
+        """Return the rate at an array of steps that were checked, with the functions of `xp`."""
 
     def _checked(self, step):
         if step.dtype.kind not in "iuf":

@@ -102,7 +102,7 @@ def sweep(
         How many seeds one call of `train` gets; all of them by default.
     folder : path, optional
         Where each finished call is kept. A sweep that was interrupted, by Ctrl-C, an error or a
-        power cut, goes on from there when it is started again.
+        kill, goes on from there when it is started again.
     n_jobs : int
         Processes; -1 takes one for each core. joblib shares the cores' threads among them.
     progress : bool

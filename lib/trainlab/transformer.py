@@ -45,7 +45,8 @@ def layer_norm(x, gain, bias):
 
     .. math:: y = g \odot \frac{x - \bar x}{\sqrt{\operatorname{var}(x) + \epsilon}} + b
 
-    Ba, Kiros and Hinton (2016), *Layer normalization*.
+    with :math:`g` = `gain`, :math:`b` = `bias`, :math:`\odot` the product entry by entry and
+    :math:`\bar x` the row's mean. Ba, Kiros and Hinton (2016), *Layer normalization*.
 
     Examples
     --------
@@ -85,7 +86,8 @@ def attention(qkv, texts, heads):
 
     .. math:: \operatorname{softmax}\!\Big(\frac{Q K^\top}{\sqrt d} + M\Big) V
 
-    for each text and each head of width d = D / heads; M is 0 up to a token's own place and minus
+    for each text and each head of width d = D / heads, with Q, K and V the rows of its queries, keys
+    and values; M is 0 up to a token's own place and minus
     infinity after it. Vaswani et al. (2017), *Attention is all you need*.
     """
     q, k, v = split_heads(qkv, texts, heads, 3)
@@ -126,9 +128,9 @@ class Decoder:
               h_l = a_l + \operatorname{mlp}(\operatorname{norm}(a_l)), \qquad
               z = \operatorname{norm}(h_L)\, E^\top
 
-    with the norms in front of each part, as in GPT-2 (Radford et al. 2019, *Language models are
+    with :math:`h_l` what leaves layer :math:`l` of :math:`L`, and :math:`z` the logits; the norms stand in front of each part, as in GPT-2 (Radford et al. 2019, *Language models are
     unsupervised multitask learners*), an MLP of four times the width with a ReLU (Vaswani et al.
-    2017), learned positions, and one matrix :math:`E` for tokens in and logits out (Press and Wolf
+    2017), learned positions :math:`P`, and one matrix :math:`E` for tokens in and logits out (Press and Wolf
     2017, *Using the output embedding to improve language models*).
 
     Parameters

@@ -180,6 +180,7 @@ def test_a_loss_is_a_function_of_pytorchs_autograd():
         (schedules.Linear(PEAK, 20, floor=0.1), optax.linear_schedule(PEAK, 0.1, 20)),
         (schedules.Polynomial(PEAK, 20, power=3.0), optax.polynomial_schedule(PEAK, 0.0, 3.0, 20)),
         (schedules.Exponential(PEAK, 0.5, every=7), optax.exponential_decay(PEAK, 7, 0.5)),
+        (schedules.StepDecay(PEAK, 0.5, every=7), optax.exponential_decay(PEAK, 7, 0.5, staircase=True)),
         (schedules.Exponential(PEAK, 0.5, every=7, staircase=True), optax.exponential_decay(PEAK, 7, 0.5, staircase=True)),
         (Warmup(Cosine(PEAK, 15), 5), optax.warmup_cosine_decay_schedule(0.0, PEAK, 5, 20)),
     ],

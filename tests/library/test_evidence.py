@@ -255,3 +255,13 @@ def test_pairs_name_what_is_no_number():
             paired(first, second)
     with pytest.raises(TypeError, match="^values must be real numbers"):
         bootstrap(["x", "y"])
+
+
+def test_with_few_values_the_bootstrap_covers_less_than_the_t_interval():
+    rng, t_holds, bootstrap_holds = np.random.default_rng(8), 0, 0
+    for _ in range(300):
+        values = rng.normal(size=6)
+        t, percentile = interval(values), bootstrap(values, resamples=300)
+        t_holds += t.low <= 0 <= t.high
+        bootstrap_holds += percentile.low <= 0 <= percentile.high
+    assert bootstrap_holds / 300 < 0.91 < t_holds / 300

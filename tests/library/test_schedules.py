@@ -557,3 +557,11 @@ def test_warmup_stable_decay_with_phases_of_one_step(shape):
 def test_the_shortest_one_cycle_peaks_after_one_step():
     rate = library.OneCycle(0.5, 10, rise=0.01, start=0.25)
     assert rate(0) == 0.25 and rate(1) == 0.5 and rate(2) < 0.5
+
+
+def test_a_schedule_without_a_rate_cannot_be_made():
+    class Nothing(library.Schedule):
+        pass
+
+    with pytest.raises(TypeError, match="abstract method '?_rate'?"):
+        Nothing()

@@ -56,9 +56,11 @@ def test_a_dask_cluster_gives_the_same_numbers():
         # What the cluster's own start-up and shut-down warn of is not ours to mend.
         warnings.simplefilter("ignore")
         options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
-        with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster):
-            with joblib.parallel_config(backend="dask"):
+        with distributed.LocalCluster(**options) as cluster:
+            # start dask
+            with distributed.Client(cluster), joblib.parallel_config(backend="dask"):
                 results = sweep(train, ARMS, seeds=range(5), chunk=2)
+            # end dask
     np.testing.assert_array_equal(results["loss"], expected())
 
 

@@ -1,4 +1,4 @@
-"""Losses: each function returns its value and its exact gradient, side by side.
+r"""Losses: each function returns its value and its exact gradient, side by side.
 
 Conventions, the same for every loss:
 
@@ -11,6 +11,10 @@ Conventions, the same for every loss:
 * The result has the floating-point type of the predictions; whole numbers become float64.
 * At a kink, where a derivative does not exist, the gradient is 0 if 0 lies between the slopes on
   both sides, which it does for every loss here.
+
+In the formulas :math:`\hat y` are the predictions, :math:`y` the targets, :math:`z` or :math:`x` logits,
+:math:`p` predicted and :math:`q` target probabilities, :math:`\sigma` the sigmoid; :math:`i` counts examples,
+:math:`k` classes, and :math:`[\,\cdot\,]` is 1 where it is true and 0 elsewhere.
 
 Four files, in the order of the book: ``reduction`` (what all share), ``regression``,
 ``classification``, and ``modern`` for losses between distributions, pairs and rankings.

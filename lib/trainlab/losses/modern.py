@@ -131,6 +131,7 @@ def info_nce(
     .. math:: \ell_i = -\log \frac{e^{s_{ii} / T}}{\sum_j e^{s_{ij} / T}}, \qquad
               \frac{\partial \ell_i}{\partial s_{ij}} = \frac{p_{ij} - [i = j]}{T}
 
+    with :math:`s` the similarities and :math:`p` the softmax of each row of :math:`s / T`.
     Van den Oord, Li and Vinyals (2018), *Representation learning with contrastive predictive
     coding*. CLIP (Radford et al. 2021) averages this over rows and over columns: call it on the
     matrix and on its transpose. SimCLR (Chen et al. 2020) leaves out each view's comparison with
@@ -188,6 +189,7 @@ def triplet(
               \frac{\partial \ell_i}{\partial d^+_i} = -\frac{\partial \ell_i}{\partial d^-_i}
                   = \begin{cases} 1 & d^+_i - d^-_i + m > 0 \\ 0 & \text{otherwise} \end{cases}
 
+    with :math:`d^+` and :math:`d^-` the distances `positive` and `negative`, and :math:`m` = `margin`.
     Schroff, Kalenichenko and Philbin (2015), *FaceNet*, with squared Euclidean distances. The loss
     sees distances, not embeddings, so any distance will do. With :math:`d^\pm = \lVert a - p^\pm \rVert^2`
     the embeddings' gradients are `gradient` times :math:`2(p^- - p^+)` for the anchor, :math:`2(p^+ - a)`
@@ -242,6 +244,7 @@ def preference(
               \frac{\partial \ell_i}{\partial c_i} = -\frac{\partial \ell_i}{\partial r_i}
                   = -\beta\,\sigma\big(-\beta\,(c_i - r_i)\big)
 
+    with :math:`c` and :math:`r` the scores `chosen` and `rejected`, and :math:`\beta` = `beta`.
     Bradley and Terry (1952), *Rank analysis of incomplete block designs*. With rewards as scores it
     trains reward models (Ouyang et al. 2022). With :math:`\log \pi(y \mid x) - \log \pi_0(y \mid x)`
     as scores, :math:`\pi_0` the model before, it is DPO (Rafailov et al. 2023, *Direct preference
