@@ -260,3 +260,34 @@ def bootstrap(
     found = np.array([statistic(values[draw]) for draw in rows])
     low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(statistic(values)), float(low), float(high), len(values), confidence)
+
+
+def confirm(sentence: str, holds: bool) -> None:
+    """Print `sentence` as confirmed or as not confirmed.
+
+    It is how a chapter checks what it says. Unlike an ``assert`` it does not stop you when you try
+    other numbers: that a sentence no longer holds is a result. The tests compare what is printed
+    and refuse a stored chapter with a sentence that is not confirmed.
+
+    Parameters
+    ----------
+    sentence : str
+        What is claimed, in words.
+    holds : bool
+        Whether it holds in this run.
+
+    Raises
+    ------
+    TypeError
+        If `holds` is not true or false: an array has to be reduced by ``all()`` or ``any()`` first.
+
+    Examples
+    --------
+    >>> confirm("two is even", 2 % 2 == 0)
+    Confirmed: two is even
+    >>> confirm("three is even", 3 % 2 == 0)
+    NOT CONFIRMED in this run: three is even
+    """
+    if not isinstance(holds, (bool, np.bool_)):
+        raise TypeError(f"holds must be True or False, received {holds!r}")
+    print(f"Confirmed: {sentence}" if holds else f"NOT CONFIRMED in this run: {sentence}")

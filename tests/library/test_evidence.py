@@ -6,7 +6,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainlab.evidence import Interval, bootstrap, interval, paired, paired_all, student_t_quantile
+from trainlab.evidence import Interval, bootstrap, confirm, interval, paired, paired_all, student_t_quantile
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 4, 5, 7, 9, 15, 19, 31, 63, 100, 1000])
@@ -265,3 +265,15 @@ def test_with_few_values_the_bootstrap_covers_less_than_the_t_interval():
         t_holds += t.low <= 0 <= t.high
         bootstrap_holds += percentile.low <= 0 <= percentile.high
     assert bootstrap_holds / 300 < 0.91 < t_holds / 300
+
+
+def test_confirming_says_which_it_is_and_never_stops(capsys):
+    assert confirm("a", True) is None and confirm("b", np.bool_(False)) is None
+    assert capsys.readouterr().out == "Confirmed: a\nNOT CONFIRMED in this run: b\n"
+
+
+@pytest.mark.parametrize("holds", [1, 0.0, None, "yes", [], np.array([True, True])])
+def test_only_true_and_false_can_be_confirmed(holds, capsys):
+    with pytest.raises(TypeError, match="holds must be True or False, received"):
+        confirm("a", holds)
+    assert capsys.readouterr().out == ""

@@ -112,9 +112,10 @@ def complaints(text):
     found += [f"The chapter {words}" for words in (*about_prose(prose), *about_exercises(prose))]
     if path := PATH.search(prose):
         found.append(f"The chapter names a place on one machine, '{path[0]}'")
-    if not any(re.search(r"^\s*assert\b", cell.source, re.MULTILINE) for cell in code):
-        found.append("The chapter asserts nothing")
     printed = "".join(output.get("text", "") for cell in code for output in cell.outputs)
+    if not re.search(r"^Confirmed: ", printed, re.MULTILINE):
+        found.append("The chapter confirms nothing")
+    found += [f"The chapter says {line!r}" for line in re.findall(r"^NOT CONFIRMED.*", printed, re.MULTILINE)]
     if not re.search(r"^Verdict\b.*:", printed, re.MULTILINE):
         found.append("The chapter prints no line that begins with 'Verdict'")
     size = len(json.dumps([cell.outputs for cell in code]))

@@ -53,7 +53,7 @@ def good():
     """A chapter with nothing wrong, as a notebook."""
     cells = [
         nbformat.v4.new_markdown_cell(PROSE, id="prose"),
-        cell(0, "assert 1 / 2 / 4 == 0.125\nprint('Verdict: supported')", output("stream", name="stdout", text="Verdict: supported\n")),
+        cell(0, "evidence.confirm('half', 1 / 2 / 4 == 0.125)", output("stream", name="stdout", text="Verdict: supported\nConfirmed: half\n")),
         cell(1, "plt.show()", output("display_data", data={"image/png": png(), "text/plain": "<Figure>"}), mystnb={"image": {"alt": ALT}}),
         cell(2, "1 / 0", output("error", ename="ZeroDivisionError", evalue="division by zero", traceback=["division by zero"]), tags=["raises-exception"]),
         cell(3, "glue('a', 1)", output("display_data", data={"text/plain": "1"}, metadata={"scrapbook": {"name": "a", "mime_prefix": ""}})),
@@ -188,14 +188,19 @@ def path_in_result(prose, verdict, picture, error, glued):
     glued.outputs[0].data["text/plain"] = "'C:\\Users'"
 
 
-@spoils("The chapter asserts nothing")
-def no_assertion(prose, verdict, *rest):
-    verdict.source = "print('Verdict: supported')  # no assert"
+@spoils("The chapter confirms nothing")
+def nothing_confirmed(prose, verdict, *rest):
+    verdict.outputs[0].text = "Verdict: supported, not Confirmed: half\n"
+
+
+@spoils("The chapter says 'NOT CONFIRMED in this run: half'")
+def false_sentence(prose, verdict, *rest):
+    verdict.outputs[0].text += "NOT CONFIRMED in this run: half\n"
 
 
 @spoils("The chapter prints no line that begins with 'Verdict'")
 def no_verdict(prose, verdict, *rest):
-    verdict.outputs[0].text = "It is supported, see the Verdict: below\n"
+    verdict.outputs[0].text = "It is supported, see the Verdict: below\nConfirmed: half\n"
 
 
 @spoils("The chapter stores 2,0")
