@@ -277,3 +277,10 @@ def test_only_true_and_false_can_be_confirmed(holds, capsys):
     with pytest.raises(TypeError, match="holds must be True or False, received"):
         confirm("a", holds)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("confidence", [0, 1, 1.5, -0.5])
+def test_the_joint_confidence_is_refused_as_it_was_given(confidence):
+    arms = {"a": [1.0, 2.0, 3.0], "b": [2.0, 3.0, 5.0], "c": [0.0, 1.0, 1.0]}
+    with pytest.raises(ValueError, match=f"confidence must be .* received {confidence}$"):
+        paired_all(arms, "a", confidence)
