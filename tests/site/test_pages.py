@@ -36,6 +36,21 @@ def test_every_part_of_the_contents_has_a_caption():
     assert all(part["caption"] for part in toc["parts"])
 
 
+# The headings of the source article that have a number, the future (section 5) and the references (section 7) included.
+SECTIONS = """1 2 2.1 2.1.1 2.1.2 2.1.3 2.2 2.2.1 2.2.2 2.2.3 3 3.1 3.1.1 3.1.1.1 3.1.1.2 3.1.1.3 3.1.2 3.2 3.2.1 3.2.2 3.2.3
+    4 4.1 4.1.1 4.1.1.1 4.1.1.2 4.1.1.3 4.1.2 4.2 4.2.1 4.2.2 4.2.3 5 6 6.1 6.2 6.3 6.4 7""".split()
+
+
+def test_every_section_of_the_article_is_found_by_its_number(site):
+    page = (site / "book" / "sections.html").read_text("utf-8")
+    rows = [re.findall(r"<td>(.*?)</td>", row, re.S) for row in re.findall(r"<tr.*?</tr>", page, re.S)[1:]]
+    assert [re.sub(r"<[^>]+>", "", row[0]).strip() for row in rows] == SECTIONS
+    for number, (_, _, where) in zip(SECTIONS, rows):
+        for link, title in re.findall(r'href="([^"]+)".*?<span[^>]*>(.*?)</span>', where):
+            chapter = link.startswith("../chapters/") and "#" not in link
+            assert not chapter or title.startswith((f"{number} ", f"{number}.")), f"{number} leads to {title}"
+
+
 def test_the_ledger_is_filled_from_the_notebooks(site):
     ledger = (site / "book" / "claims.html").read_text("utf-8")
     rows = re.findall(r"<tr.*?</tr>", ledger, re.S)[1:]
