@@ -62,6 +62,27 @@ class Interval:
     def __str__(self) -> str:
         return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}]"
 
+    def exp(self) -> "Interval":
+        r"""Return the interval of a geometric mean, if this one is of logarithms.
+
+        The mean of logarithms is the logarithm of the geometric mean, and a difference of logarithms
+        that of a ratio. So ``paired(np.log(first), np.log(second)).exp()`` is the mean ratio of the
+        pairs. Ask for its verdict *before* you take the exponential: a ratio is always above 0.
+
+        Returns
+        -------
+        Interval
+            A ratio has no unit. The exponentials of `low` and `high` are its ends.
+
+        Examples
+        --------
+        >>> log = paired(np.log([1.0, 2.0, 4.0]), np.log([2.0, 4.0, 9.0]))
+        >>> print(log.exp(), log.verdict())
+        0.481 [0.406, 0.569] lower
+        """
+        mean, low, high = (float(np.exp(value)) for value in (self.mean, self.low, self.high))
+        return Interval(mean, low, high, self.n, self.confidence)
+
     def verdict(self, margin: float = 0.0) -> str:
         """Say in words where the interval lies.
 

@@ -113,6 +113,21 @@ def test_the_interval_moves_and_scales_with_the_values(values, shift, scale):
         assert getattr(moved, name) == pytest.approx(getattr(plain, name) * scale + shift, abs=1e-6, rel=1e-9)
 
 
+def test_a_ratio_is_the_geometric_mean_and_keeps_the_rest():
+    # Ratios 2 and 8: the geometric mean is 4; logarithms 1 and 3 in base 2, so the half width is t(0.975, 1) = 12.7062 of them.
+    first, second = np.array([6.0, 8.0]), np.array([3.0, 1.0])
+    result = paired(np.log(first), np.log(second), confidence=0.95).exp()
+    assert result.mean == pytest.approx(4, rel=1e-12)
+    assert result.low == pytest.approx(2 ** (2 - 12.706204736432095), rel=1e-6)
+    assert result.high == pytest.approx(2 ** (2 + 12.706204736432095), rel=1e-6)
+    assert (result.n, result.confidence) == (2, 0.95)
+    assert all(type(value) is float for value in (result.mean, result.low, result.high))
+
+
+def test_a_ratio_keeps_its_own_confidence():
+    assert Interval(0.0, -1.0, 1.0, n=5, confidence=0.9).exp() == Interval(1.0, float(np.exp(-1)), float(np.exp(1)), n=5, confidence=0.9)
+
+
 @given(values)
 def test_swapping_a_pair_mirrors_the_interval(values):
     there, back = paired(values, values[::-1]), paired(values[::-1], values)
