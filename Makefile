@@ -41,7 +41,7 @@ test-library: $(READY) ## Check the library's types, test it and the examples in
 # nbval does not look at a cell without a number, so the stored files are checked first.
 test-notebooks: $(READY) ## Execute the notebooks and compare with the stored outputs
 	$(RUN) pytest tests/notebooks/test_stored.py
-	$(RUN) pytest --nbval --nbval-current-env --nbval-cell-timeout=120 \
+	PYTHONPATH=$(PYTHONPATH):$(CURDIR)/tests/notebooks $(RUN) pytest -p kernels --nbval --nbval-current-env --nbval-cell-timeout=120 \
 	    --nbval-sanitize-with tests/notebooks/sanitize.cfg \
 	    $(if $(word 2,$(NOTEBOOKS)),-n 2 --dist loadfile) $(NOTEBOOKS) \
 	|| { echo "In the differences above, + is what the notebook stores and - is what it printed now."; \

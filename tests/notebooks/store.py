@@ -18,8 +18,10 @@ from pathlib import Path
 
 import nbclient
 import nbformat
+from kernels import own_files
 from nbval.plugin import get_sanitize_patterns
 from PIL import Image
+from traitlets.config import Config
 
 CELL_METADATA = {"tags", "mystnb"}
 OUTPUT_METADATA = {"scrapbook"}  # the names that glue gives
@@ -109,7 +111,7 @@ def execute(notebook, folder):
     started = []
     client = nbclient.NotebookClient(
         notebook, kernel_name="python3", timeout=120, record_timing=False,
-        extra_arguments=["--log-level=40"],  # without its advice on TCP
+        config=Config(KernelManager=own_files()),
         resources={"metadata": {"path": str(folder)}},
         on_cell_start=lambda cell, cell_index: started.append(cell_index),
     )
