@@ -48,7 +48,11 @@ def test_chapter_runs_with_five_seeds(name):
 
 @pytest.mark.parametrize("name", CHOSEN)
 def test_chapter_runs_with_every_number_halved(name):
-    run_with(name, halve_numbers)
+    def halved(source):
+        assert halve_numbers(source) != source, "the first code cell has numbers for a learner to change"
+        return halve_numbers(source)
+
+    run_with(name, halved)
 
 
 def test_numbers_are_halved_and_seeds_are_not():
