@@ -18,6 +18,10 @@ def walk(optimizer, start, gradient_of, rates):
     return np.array(path)
 
 
+def copies(arrays):
+    return {name: value.copy() for name, value in arrays.items()}
+
+
 # Gradients 1, 2, 4 one after the other, start 8, rate 1/2 (momentum 1/2, decay 1/4 where there are any).
 TABLES = {
     "plain": (SGD(), [8, 7.5, 6.5, 4.5]),
@@ -202,6 +206,30 @@ def test_parameters_and_state_change_in_place_and_gradients_do_not_change(optimi
     assert state.keys() == before.keys()
     assert all(state[name] is before[name] and np.all(state[name] > 0) for name in state)
     assert bool(state) == (optimizer != SGD() and optimizer != SGD(weight_decay=0.1))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+@pytest.mark.parametrize("rate", [0.1, np.array([0.1, 0.7])], ids=["alone", "replicas"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_update_into_other_arrays_is_the_update_in_place_and_leaves_the_old_values(optimizer, rate, dtype):
+    rng = np.random.default_rng(0)
+    here = {"W": rng.normal(size=(2, 4, 3)).astype(dtype), "b": rng.normal(size=(2, 3)).astype(dtype)}
+    there = copies(here)
+    here_state, there_state = optimizer.init(here), optimizer.init(there)
+    spare = {name: np.full_like(value, 7) for name, value in here.items()}, {
+        name: np.full_like(value, 7) for name, value in here_state.items()
+    }
+    for _ in range(4):
+        gradients = {name: rng.normal(size=value.shape).astype(dtype) for name, value in here.items()}
+        before = copies(there), copies(there_state)
+        optimizer.update(here, gradients, here_state, rate)
+        optimizer.update(there, gradients, there_state, rate, out=spare)
+        for old, kept in zip(before, (there, there_state)):
+            assert all(np.array_equal(old[name], kept[name]) for name in old)
+        (there, there_state), spare = spare, (there, there_state)
+        for expected, found in ((here, there), (here_state, there_state)):
+            assert expected.keys() == found.keys()
+            assert all(np.array_equal(expected[name], found[name]) for name in expected)
 
 
 def test_two_states_are_independent_and_start_at_zero():
