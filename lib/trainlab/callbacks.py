@@ -1,12 +1,16 @@
 """Callbacks: what a training does after its updates, other than updating.
 
-``fit(callback=...)`` takes any function of the trainer, or a list of them. The classes here
-also remember something from call to call. They keep it in ``state``, a dict of arrays, which
-``Trainer.save`` writes into the checkpoint, so that a resumed run goes on as if never stopped.
+``fit(callback=...)`` takes any function of the trainer, or a list of them; raising
+:class:`StopTraining` ends the call. The classes here also remember something from call to call.
+They keep it in ``state``, a dict of arrays, which ``Trainer.save`` writes into the checkpoint, so
+that a resumed run goes on as if never stopped. Each training has a memory of its own: a callback
+used for a second one begins anew there, and finds its old memory when it comes back to the first.
+
+What is called between two updates may be interrupted. So a callback changes its ``state`` by one
+assignment, and asked a second time at the same step it only acts again on what it knows.
 """
 
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +18,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from trainlab import checks
+from trainlab.checkpoints import read, saved_files
+
+
+class StopTraining(Exception):
+    """Raised by a callback to end the call of ``fit`` after this update, once the others had their turn."""
 
 
 class Evaluation:
@@ -26,17 +35,20 @@ class Evaluation:
         Evaluate after each `every` updates.
     measure : callable, optional
         ``measure(trainer, x, y)`` returns a float, or an array of shape (R,) with replicas. The
-        default is the mean loss, ``trainer.evaluate(x, y)``.
+        default is the mean loss, ``trainer.evaluate(x, y, weights=weights)``.
+    weights : array, shape (n,) or that of the unreduced losses, optional
+        How much each example counts in the mean loss. A measure of your own weighs by itself.
 
     Attributes
     ----------
     history : dict of arrays
-        ``"step"`` (E,), the updates made at each evaluation, and ``"value"`` (E,) or (E, R).
+        ``"step"`` (E,), the updates made at each evaluation, and ``"value"`` (E,) or (E, R); of the
+        training that the callback served last.
 
     Raises
     ------
     ValueError
-        If `every` is below 1, or if a measured value is NaN.
+        If `every` is below 1, if weights come with a measure, or if a measured value is NaN.
 
     Examples
     --------
@@ -50,30 +62,70 @@ class Evaluation:
     [10, 20]
     """
 
-    def __init__(self, x: ArrayLike, y: ArrayLike, *, every: int, measure: Callable | None = None):
-        self.x, self.y, self.measure = x, y, measure
+    def __init__(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        every: int,
+        measure: Callable | None = None,
+        weights: ArrayLike | None = None,
+    ):
+        if measure is not None and weights is not None:
+            raise ValueError("weights are for the mean loss, received weights and a measure, which weighs by itself")
+        self.x, self.y, self.measure, self.weights = x, y, measure, weights
         self.every = checks.integer("every", every, low=1)
-        self.state: dict[str, np.ndarray] = {}
+        self._memories: dict = {}
+        self._training: object = None
+
+    @property
+    def state(self) -> dict[str, np.ndarray]:
+        """What is remembered of the training that the callback served last."""
+        return self._memories.setdefault(self._training, {})
+
+    @state.setter
+    def state(self, state: dict[str, np.ndarray]) -> None:
+        self._memories[self._training] = state
 
     @property
     def history(self) -> dict[str, np.ndarray]:
         """The steps and the values measured there."""
         return {name: np.array(self.state.get(name, [])) for name in ("step", "value")}
 
+    def begin(self, trainer):
+        """Turn to a training and to what is remembered of it; ``fit`` calls this before its first update."""
+        self._training = trainer.token
+
     def __call__(self, trainer):
-        """Evaluate if it is time, and record; return the value, or ``None``."""
+        """Evaluate and record if it is time, and act on it."""
+        self.begin(trainer)
         if trainer.step % self.every:
-            return None
-        value = trainer.evaluate(self.x, self.y) if self.measure is None else self.measure(trainer, self.x, self.y)
+            return
+        if "step" not in self.state or self.state["step"][-1] != trainer.step:
+            self.state = self._after(trainer, self._measured(trainer))
+        self._act(trainer)
+
+    def _measured(self, trainer):
+        if self.measure is None:
+            value = trainer.evaluate(self.x, self.y, weights=self.weights)
+        else:
+            value = self.measure(trainer, self.x, self.y)
         value = np.asarray(value, np.float64)
         if value.shape != trainer.diverged.shape or np.isnan(value).any():
             raise ValueError(
                 f"a measure must return numbers of shape {trainer.diverged.shape}, received {value} at step {trainer.step}"
             )
-        for name, new in (("step", trainer.step), ("value", value)):
-            row = np.asarray(new)[None]
-            self.state[name] = np.concatenate([self.state[name], row]) if name in self.state else row
         return value
+
+    def _after(self, trainer, value):
+        """Return the state with one evaluation more."""
+        state = dict(self.state)
+        for name, row in (("step", np.array([trainer.step])), ("value", value[None])):
+            state[name] = np.concatenate([state[name], row]) if name in state else row
+        return state
+
+    def _act(self, trainer):
+        """Do what the state asks for, however often this is called."""
 
 
 class _Patience(Evaluation):
@@ -88,25 +140,27 @@ class _Patience(Evaluation):
         patience: int,
         threshold: float = 0.0,
         measure: Callable | None = None,
+        better: str | None = None,
+        weights: ArrayLike | None = None,
     ):
-        super().__init__(x, y, every=every, measure=measure)
+        super().__init__(x, y, every=every, measure=measure, weights=weights)
         self.patience = checks.integer("patience", patience, low=1)
         self.threshold = checks.number("threshold", threshold, low=0, below=1)
+        if better is None and measure is not None:
+            raise ValueError("a measure of your own needs better='lower' or better='higher', received none: an accuracy is no loss")
+        self.better = checks.one_of("better", "lower" if better is None else better, ("lower", "higher"))
 
-    def __call__(self, trainer):
-        """Evaluate if it is time; return which replicas improved, or ``None``."""
-        value = super().__call__(trainer)
-        if value is None:
-            return None
-        best = self.state.setdefault("best", np.full(value.shape, np.inf))
-        waited = self.state.setdefault("waited", np.zeros(value.shape, np.int64))
+    def _after(self, trainer, value):
+        state = super()._after(trainer, value)
+        sign = 1 if self.better == "lower" else -1
+        best = self.state.get("best", np.full(value.shape, sign * np.inf))
+        waited = self.state.get("waited", np.zeros(value.shape, np.int64))
         # Relative to the size of the best value, whatever its sign; at the start nothing is known.
         margin = self.threshold * np.where(np.isfinite(best), np.abs(best), 0)
         # Those of an early stopping whose patience was spent before are past improving.
-        improved = (value < best - margin) & ~self.state.get("spent", np.zeros(value.shape, bool))
-        self.state["best"] = np.where(improved, value, best)
-        self.state["waited"] = np.where(improved, 0, waited + 1)
-        return improved
+        improved = (sign * value < sign * best - margin) & ~self.state.get("spent", np.zeros(value.shape, bool))
+        state |= {"best": np.where(improved, value, best), "waited": np.where(improved, 0, waited + 1)}
+        return self._decided(trainer, state, improved)
 
 
 class EarlyStopping(_Patience):
@@ -124,14 +178,17 @@ class EarlyStopping(_Patience):
     patience : int, at least 1
         So many evaluations in a row without improvement stop the run.
     threshold : float, 0 <= threshold < 1
-        An improvement is a value below ``best - threshold * abs(best)``.
-    measure : callable, optional
-        As for :class:`Evaluation`; smaller is better.
+        An improvement is a value better than `best` by more than ``threshold * abs(best)``.
+    measure, weights
+        As for :class:`Evaluation`.
+    better : "lower" or "higher"
+        Which values are better. A loss is better when it is lower; for a measure of your own you
+        have to say it: "higher" for an accuracy.
 
     Attributes
     ----------
     best : float, or array of shape (R,)
-        The smallest value.
+        The best value.
     best_step : int, or array of shape (R,)
         The number of updates that gave it.
     best_params : dict of arrays
@@ -140,36 +197,37 @@ class EarlyStopping(_Patience):
     Raises
     ------
     ValueError
-        If an option is out of its range, or as :class:`Evaluation` does.
+        If an option is out of its range, if a measure comes without `better`, or as
+        :class:`Evaluation` does.
     """
 
-    def __call__(self, trainer):
-        """Evaluate if it is time; raise ``StopIteration`` when every replica's patience is spent."""
-        improved = super().__call__(trainer)
-        if improved is None:
-            return
-        self.state["best_step"] = np.where(improved, trainer.step, self.state.get("best_step", 0))
+    def _decided(self, trainer, state, improved):
+        state["best_step"] = np.where(improved, trainer.step, self.state.get("best_step", 0))
         for name, value in trainer.params.items():
             old = self.state.get(f"best_params/{name}", value)
             mask = improved.reshape(improved.shape + (1,) * (value.ndim - improved.ndim))
-            self.state[f"best_params/{name}"] = np.where(mask, value, old)
-        self.state["spent"] = self.state["waited"] >= self.patience
+            state[f"best_params/{name}"] = np.where(mask, value, old)
+        state["spent"] = state["waited"] >= self.patience
+        return state
+
+    def _act(self, trainer):
+        """Raise :class:`StopTraining` when every replica's patience is spent."""
         if self.state["spent"].all():
-            raise StopIteration
+            raise StopTraining
 
     @property
     def best(self) -> float | np.ndarray:
-        """The smallest value so far."""
+        """The best value so far."""
         return self._known("best")
 
     @property
     def best_step(self) -> int | np.ndarray:
-        """The number of updates that gave the smallest value."""
+        """The number of updates that gave the best value."""
         return self._known("best_step")
 
     @property
     def best_params(self) -> dict[str, np.ndarray]:
-        """A copy of the parameters that gave the smallest value."""
+        """A copy of the parameters that gave the best value."""
         self._known("best")
         names = [name for name in self.state if name.startswith("best_params/")]
         return {name.removeprefix("best_params/"): self.state[name].copy() for name in names}
@@ -189,7 +247,7 @@ class ReduceOnPlateau(_Patience):
 
     Parameters
     ----------
-    x, y, every, threshold, measure
+    x, y, every, threshold, measure, better, weights
         As for :class:`EarlyStopping`.
     patience : int, at least 1
         So many evaluations in a row without improvement reduce the rate; then counting starts again.
@@ -200,7 +258,7 @@ class ReduceOnPlateau(_Patience):
     Raises
     ------
     ValueError
-        If an option is out of its range, or as :class:`Evaluation` does.
+        If an option is out of its range, or as :class:`EarlyStopping` does.
     """
 
     def __init__(
@@ -214,33 +272,40 @@ class ReduceOnPlateau(_Patience):
         threshold: float = 1e-4,
         smallest: float = 0.0,
         measure: Callable | None = None,
+        better: str | None = None,
+        weights: ArrayLike | None = None,
     ):
-        super().__init__(x, y, every=every, patience=patience, threshold=threshold, measure=measure)
+        options = {"measure": measure, "better": better, "weights": weights}
+        super().__init__(x, y, every=every, patience=patience, threshold=threshold, **options)
         self.factor = checks.number("factor", factor, above=0, below=1)
         self.smallest = checks.number("smallest", smallest, low=0, below=1)
 
-    def __call__(self, trainer):
-        """Evaluate if it is time, and reduce the rate of the replicas whose patience is spent."""
-        if super().__call__(trainer) is None:
-            return
-        spent = self.state["waited"] >= self.patience
+    def _decided(self, trainer, state, improved):
+        spent = state["waited"] >= self.patience
         reduced = np.maximum(trainer.rate_scale * self.factor, self.smallest)
         # A scale already below the smallest, set by hand, is not raised.
-        scale = np.where(spent, np.minimum(reduced, trainer.rate_scale), trainer.rate_scale)
-        trainer.rate_scale = float(scale) if scale.ndim == 0 else scale
-        self.state["waited"] = np.where(spent, 0, self.state["waited"])
+        state["scale"] = np.where(spent, np.minimum(reduced, trainer.rate_scale), trainer.rate_scale)
+        state["waited"] = np.where(spent, 0, state["waited"])
+        return state
+
+    def _act(self, trainer):
+        """Give the trainer its scale."""
+        scale = self.state["scale"]
+        trainer.rate_scale = float(scale) if scale.ndim == 0 else scale.copy()
 
 
 class Checkpoint:
-    """Save the training every so many updates, and keep the last few files.
+    """Save the training every so many updates and at the end of ``fit``, and keep the last few files.
 
     Each file appears whole or not at all. ``Trainer.resume(folder, ...)`` takes the newest that is
-    whole. In a list of callbacks it has to come last, so that it saves what the others did.
+    whole. In a list of callbacks it has to come last, so that it saves what the others did. The end
+    of ``fit`` is its last update, or the one after which a callback stopped it.
 
     Parameters
     ----------
     folder : path
-        Made if needed. It holds ``step-000000100.npz`` and the like.
+        Made if needed. It holds ``step-000000100.npz`` and the like, of one run: that which made
+        them, or one resumed from them.
     every : int, at least 1
     keep : int, at least 1
         How many files stay; older ones are deleted after a newer one is safe. With two, a file
@@ -249,7 +314,8 @@ class Checkpoint:
     Raises
     ------
     ValueError
-        If an option is below 1.
+        If an option is below 1; before the first update, if the folder holds checkpoints of another
+        run, or of later updates than this run has made.
     OSError
         If the disk is full, say; the files from before are untouched.
     """
@@ -257,17 +323,56 @@ class Checkpoint:
     def __init__(self, folder: str | os.PathLike, *, every: int, keep: int = 2):
         self.folder = Path(folder)
         self.every, self.keep = checks.integer("every", every, low=1), checks.integer("keep", keep, low=1)
+        self._known: set = set()
+
+    def begin(self, trainer):
+        """Refuse a folder that is not this run's."""
+        if self.folder.is_dir():
+            self._own_files(trainer)
 
     def __call__(self, trainer):
         """Save if it is time."""
         if trainer.step % self.every == 0:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            trainer.save(self.folder / f"step-{trainer.step:09d}.npz")
-            for old in saved_files(self.folder)[self.keep :]:
-                old.unlink(missing_ok=True)
+            self._save(trainer)
 
+    def end(self, trainer):
+        """Save, whatever the number of updates."""
+        self._save(trainer)
 
-def saved_files(folder: str | os.PathLike) -> list[Path]:
-    """Return a folder's checkpoints, newest first; half-written ones have another name."""
-    names = [name for name in os.listdir(folder) if re.fullmatch(r"step-\d+\.npz", name)]
-    return [Path(folder, name) for name in sorted(names, key=lambda name: int(name[5:-4]), reverse=True)]
+    def _save(self, trainer):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._own_files(trainer)
+        trainer.save(self._file(trainer))
+        self._known.add(self._name(trainer, self._file(trainer)))
+        for old in self._own_files(trainer)[self.keep :]:
+            old.unlink(missing_ok=True)
+
+    def _own_files(self, trainer):
+        """Return the files of this run that are whole, newest first; refuse those of another one or of its future."""
+        own = []
+        for file in saved_files(self.folder):
+            if self._name(trainer, file) not in self._known:
+                try:
+                    about, _ = read(file)
+                except ValueError:
+                    continue  # damaged: resuming passes it over, and a new file of its name replaces it
+                if about["run"] != trainer.run:
+                    raise ValueError(
+                        f"{self.folder} holds checkpoints of another run, {file.name} for one: "
+                        "resume that run, delete them, or take another folder"
+                    )
+                self._known.add(self._name(trainer, file))
+            if int(file.name[5:-4]) > trainer.step:
+                raise ValueError(
+                    f"{self.folder} holds {file.name} of this run, which is back at step {trainer.step}: "
+                    "resume from it, delete it, or take another folder"
+                )
+            own.append(file)
+        return own
+
+    def _file(self, trainer):
+        return self.folder / f"step-{trainer.step:09d}.npz"
+
+    def _name(self, trainer, file):
+        """Name a run's file as it is now, so that one that was read need not be read again."""
+        return trainer.run, file.name, file.stat().st_mtime_ns

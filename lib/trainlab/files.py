@@ -11,14 +11,16 @@ def write_arrays(path: str | os.PathLike, arrays: dict[str, np.ndarray]) -> None
     """Write a dict of arrays to exactly `path`, as an uncompressed ``.npz``, without pickle.
 
     The file appears under its name only when its last byte is on the disk; killed before that,
-    the process leaves what was there before.
+    the process leaves what was there before. A symbolic link stays one: the file it leads to is
+    written.
 
     Raises
     ------
     OSError
         If the disk is full, or the folder missing; nothing has changed then.
     """
-    temporary = f"{os.fspath(path)}.{os.getpid()}.tmp"
+    path = os.path.realpath(path)
+    temporary = f"{path}.{os.getpid()}.tmp"
     try:
         with open(temporary, "wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]  # NumPy's stub has no room for names

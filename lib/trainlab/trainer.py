@@ -3,27 +3,33 @@
 Everything that decides a run is a function of numbers you can write down: the batch order of
 ``(seed, epoch)``, the rate of ``step``. So a checkpoint is parameters, optimizer state and one
 integer, and a resumed run is bit-identical to one that never stopped.
+
+All that an update changes is one value, replaced as a whole when the update is done. So whatever
+interrupts a training, Ctrl-C say, an update has happened or it has not, and ``fit`` goes on.
 """
 
-import functools
+import copy
+import inspect
 import json
 import math
 import os
-import warnings
+import uuid
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from trainlab import checks
-from trainlab.callbacks import Checkpoint, EarlyStopping, Evaluation, ReduceOnPlateau, saved_files
-from trainlab.files import read_arrays, write_arrays
+from trainlab import checkpoints, checks
+from trainlab.callbacks import Checkpoint, EarlyStopping, Evaluation, ReduceOnPlateau, StopTraining
+from trainlab.files import write_arrays
+from trainlab.identity import fingerprint
+from trainlab.losses.sums import divided, weighed_sum
 from trainlab.models import Params
 from trainlab.optimizers import clip_by_global_norm
 from trainlab.schedules import Schedule
 
-__all__ = ["Trainer", "batch_order", "Checkpoint", "EarlyStopping", "Evaluation", "ReduceOnPlateau"]
+__all__ = ["Trainer", "batch_order", "Checkpoint", "EarlyStopping", "Evaluation", "ReduceOnPlateau", "StopTraining"]
 
 
 def batch_order(seed: int, epoch: int, n: int) -> np.ndarray:
@@ -38,6 +44,26 @@ def batch_order(seed: int, epoch: int, n: int) -> np.ndarray:
     return np.random.default_rng([seed, 1 + epoch]).permutation(n)
 
 
+class _Moment(NamedTuple):
+    """All that an update changes."""
+
+    step: int
+    params: Params
+    state: Params
+    diverged: np.ndarray
+    owed: tuple  # callbacks that have still to see the last update
+    stopping: bool  # whether one that saw it asked to stop
+
+
+class _Data(NamedTuple):
+    """The examples of a training, known again by their fingerprints, and where it began with them."""
+
+    prints: dict
+    examples: int
+    step: int
+    epoch: int
+
+
 class Trainer:
     r"""Train a model by mini-batch gradient descent: one run, or R replicas in one call.
 
@@ -46,9 +72,10 @@ class Trainer:
     .. math:: \theta_{t+1} = \text{optimizer}\Big(\theta_t,\;
               \frac{\sum_i w_i \nabla \ell_i(\theta_t)}{\sum_i w_i},\; \eta_t = \text{schedule}(t)\Big)
 
-    The weights :math:`w_i` are 1 unless you give others to ``fit``. Targets that a loss ignores,
-    ``functools.partial(softmax_cross_entropy, ignore_index=-100)``, have weight 0. Both sums run over
-    the whole update, so micro-batches with unequal weights give what the whole batch gives.
+    The weights :math:`w_i` are those that the loss returns beside its values (:class:`trainlab.losses.Loss`;
+    0 for a target that it ignores), times those given to ``fit``, and 1 without either. Both sums run over
+    the whole update, so micro-batches with unequal weights give what the whole batch gives. A loss of
+    your own that leaves targets out has to return their weights too: what counts is never guessed.
 
     An epoch is ``n // (batch_size * accumulate)`` updates in an order that depends on the seed
     and the epoch alone; the rest of the examples, another one each epoch, is left out.
@@ -64,12 +91,13 @@ class Trainer:
     model : object with ``init``, ``forward``, ``backward``, ``dtype`` and ``input_dtype``
         See :mod:`trainlab.models`.
     loss : callable
-        ``loss(predictions, targets, reduction="none")`` returning a :class:`trainlab.losses.Loss`.
+        ``loss(predictions, targets, reduction="none")`` returning a :class:`trainlab.losses.Loss`, or
+        a pair of values and gradient where every value counts once.
     optimizer : object with ``init`` and ``update``
-        See :mod:`trainlab.optimizers`.
+        See :mod:`trainlab.optimizers`. One whose ``update`` has no ``out`` gets copies to change.
     schedule : callable, or a list of R callables
-        ``schedule(step)`` is the rate of the update after `step` finished ones. A list gives
-        each replica its own.
+        ``schedule(step)`` is the rate of the update after `step` finished ones. It has to be a
+        function of the step: ``resume`` asks for steps of the past. A list gives each replica its own.
     batch_size : int, at least 1
     seed : int, or a list of R ints
         Replica r has seed ``seed + r``, or ``seed[r]``. The same seed means the same initial
@@ -91,10 +119,13 @@ class Trainer:
     step : int
         Updates made so far.
     params : dict of arrays
+        Overwritten by the next updates: copy what you want to keep. What you assign is copied.
     rate_scale : float, or array of shape (R,)
         Multiplies the schedule's rate; 1 unless a callback changed it.
     diverged : bool, or array of shape (R,)
         Which runs were lost.
+    run : str
+        The name of this run, drawn at random. A resumed trainer has that of the run it goes on with.
 
     Raises
     ------
@@ -136,20 +167,49 @@ class Trainer:
         self._shape = () if self.replicas is None else (self.replicas,)
 
         runs = [model.init(np.random.default_rng([seed, 0])) for seed in self.seeds]
-        if self.replicas is None:
-            self.params = runs[0]
-        else:
-            self.params = {name: np.stack([run[name] for run in runs]) for name in runs[0]}
-        self.state = optimizer.init(self.params)
-        self.step = 0
+        params = runs[0]
+        if self.replicas is not None:
+            params = {name: np.stack([run[name] for run in runs]) for name in runs[0]}
+        self._nobody = np.zeros(self._shape, bool)
+        self._now = _Moment(0, params, optimizer.init(params), self._nobody, (), False)
+        self._writes_out = "out" in inspect.signature(optimizer.update).parameters
+        self._buffers: tuple = ()
         self.rate_scale = 1.0 if self.replicas is None else np.ones(self.replicas)
-        self._nobody = self.diverged = np.zeros(self._shape, bool)
-        self._ignored = loss.keywords.get("ignore_index") if isinstance(loss, functools.partial) else None
-        self._examples: int | None = None
+        self.run = uuid.uuid4().hex
+        self.token = object()  # tells trainers apart; two may go on with one run
+        self._data: _Data | None = None
         self._epoch: tuple | None = None
         self._record: dict[str, np.ndarray] = {}
         self._callbacks: list = []
-        self._callback_states: tuple | None = None
+        self._callback_states: dict | None = None
+
+    @property
+    def step(self) -> int:
+        """The number of updates made so far."""
+        return self._now.step
+
+    @property
+    def params(self) -> Params:
+        """The parameters, a dict of arrays, with a leading axis of R where there are replicas."""
+        return self._now.params
+
+    @params.setter
+    def params(self, params: Params) -> None:
+        self._now = self._now._replace(params=_copied("params", params, self._now.params))
+
+    @property
+    def state(self) -> Params:
+        """The optimizer's state."""
+        return self._now.state
+
+    @state.setter
+    def state(self, state: Params) -> None:
+        self._now = self._now._replace(state=_copied("state", state, self._now.state))
+
+    @property
+    def diverged(self) -> np.ndarray:
+        """Which runs were lost, a truth value or an array of shape (R,)."""
+        return self._now.diverged
 
     @property
     def history(self) -> dict[str, np.ndarray]:
@@ -158,7 +218,7 @@ class Trainer:
         ``"step"`` (T,), ``"rate"`` and ``"loss"`` (T,) or (T, R), and ``"gradient_norm"`` where
         `max_norm` is set. The loss is that of the update's own batch, before the update.
         """
-        return {name: rows[: self.step] for name, rows in self._record.items()}
+        return {name: rows[: self.step] for name, rows in self._record.items() if name != "scheduled"}
 
     def table(self) -> list[dict]:
         """Return the history as rows, a list of dicts: ``pandas.DataFrame(trainer.table())`` is a table.
@@ -193,8 +253,13 @@ class Trainer:
         epochs: int | None = None,
         callback: Callable | Sequence[Callable] | None = None,
         progress: bool = True,
+        new_data: bool = False,
     ) -> "Trainer":
-        """Make more updates; call it again to go on.
+        """Make more updates; call it again to go on, after an interruption too.
+
+        An interrupted update has not happened, unless it was done; then the callbacks that had not
+        returned are called first when ``fit`` is called again with them. A callback of your own may
+        so be asked twice at one step.
 
         Parameters
         ----------
@@ -205,10 +270,14 @@ class Trainer:
         steps, epochs : int, at least 0
             How many more updates, or epochs; give one of the two.
         callback : callable, or a list of them, optional
-            ``callback(trainer)`` after every update; raising ``StopIteration`` ends the call, once
-            the others of the list had their turn. See :mod:`trainlab.callbacks`.
+            ``callback(trainer)`` after every update; raising :class:`~trainlab.callbacks.StopTraining`
+            ends the call, once the others of the list had their turn. Any other exception is an
+            error. See :mod:`trainlab.callbacks`.
         progress : bool
             Show a bar in a terminal (needs tqdm).
+        new_data : bool
+            Go on with other examples, weights or numbers of them than before: an epoch of the new ones
+            begins. Without it they are refused.
 
         Returns
         -------
@@ -219,8 +288,8 @@ class Trainer:
         ------
         ValueError
             If the data are empty, not finite, of different lengths or fewer than one update
-            needs, if all weights of an update are 0, if a schedule returns a negative or
-            non-finite rate, or if a resumed run lacks the callbacks it was saved with.
+            needs, or others than before; if all weights of an update are 0, if a schedule returns a
+            negative or non-finite rate, or if a resumed run lacks the callbacks it was saved with.
         FloatingPointError
             If predictions or losses stop being finite and `on_divergence` is "raise". The
             history up to that update is kept and the parameters are those before it.
@@ -232,8 +301,6 @@ class Trainer:
                 f"batch_size {self.batch_size} x accumulate {self.accumulate} asks for "
                 f"{per_update} examples an update, received {len(x)} in all"
             )
-        if self._examples not in (None, len(x)):
-            raise ValueError(f"this training began with {self._examples} examples, received {len(x)}")
         per_epoch = len(x) // per_update
         if steps is not None and epochs is None:
             steps = checks.integer("steps", steps, low=0)
@@ -241,23 +308,23 @@ class Trainer:
             steps = per_epoch * checks.integer("epochs", epochs, low=0)
         else:
             raise ValueError(f"give steps or epochs, received steps={steps} and epochs={epochs}")
+        data = self._known_data(x, y, weights, new_data)
         self._adopt(callback)
         self._reserve(steps)
         self._plan(steps)
-        self._examples = len(x)
+        self._data = data
 
-        for _ in progress_bar(range(steps), progress):
-            epoch, position = divmod(self.step, per_epoch)
-            rows = self._order(epoch, len(x))[..., position * per_update : (position + 1) * per_update]
-            self._update(x.take(rows, axis=0), y.take(rows, axis=0), None if weights is None else weights[rows])
-            stopped = False
-            for each in self._callbacks:
-                try:
-                    each(self)
-                except StopIteration:
-                    stopped = True
-            if stopped:
-                break
+        if not self._ask_callbacks():
+            for _ in progress_bar(range(steps), progress):
+                epoch, position = divmod(self.step - data.step, per_epoch)
+                rows = self._order(data.epoch + epoch, len(x))[..., position * per_update : (position + 1) * per_update]
+                self._update(x.take(rows, axis=0), y.take(rows, axis=0), None if weights is None else weights[rows])
+                if self._callbacks and self._ask_callbacks():
+                    break
+        self._settle()
+        for each in self._callbacks:
+            if hasattr(each, "end"):
+                each.end(self)
         return self
 
     def predict(self, x: ArrayLike) -> np.ndarray:
@@ -278,20 +345,24 @@ class Trainer:
         weights = None if weights is None else np.broadcast_to(weights, self._shape + weights.shape)
         with np.errstate(over="ignore", invalid="ignore"):
             predictions = self.model.forward(self.params, x)[0]
-            values, _, _ = self._losses(predictions, y, *self._weighing(y, weights))
-        return float(values) if self.replicas is None else values
+            value, weight, _, lost = self._losses(predictions, y, weights)
+            self._check_weight(weight)
+            value = np.where(lost, np.inf, value / weight)
+        return float(value) if self.replicas is None else value
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write a checkpoint to exactly `path`; it appears there whole or not at all."""
-        groups = {"params": self.params, "state": self.state, "history": self.history}
+        """Write a checkpoint to exactly `path`; it appears there whole or not at all.
+
+        A symbolic link at `path` stays one: the file that it leads to is written.
+        """
+        now, groups = self._now, {"params": self.params, "state": self.state}
+        groups["history"] = {name: rows[: now.step] for name, rows in self._record.items()}
+        memory = self._callback_memory()
+        groups |= {f"callback{place}": state for place, state in enumerate(memory.pop("states"))}
         arrays = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
-        # A resumed trainer that was not fitted since still holds what its callbacks will need.
-        states = [each.state for each in self._stateful()] if self._callback_states is None else self._callback_states[1]
-        for place, state in enumerate(states):
-            arrays |= {f"callback{place}/{name}": value for name, value in state.items()}
-        arrays |= {"diverged": self.diverged, "rate_scale": self.rate_scale}
-        counts = {"step": self.step, "examples": self._examples, "callbacks": self._callback_names()}
-        arrays["about"] = np.array(json.dumps(self._about() | counts))
+        arrays |= {"diverged": now.diverged, "rate_scale": self.rate_scale}
+        about = self._about() | {"run": self.run, "step": now.step, "data": self._data, "callbacks": memory}
+        arrays["about"] = np.array(json.dumps(about))
         write_arrays(path, arrays)
 
     @classmethod
@@ -302,54 +373,71 @@ class Trainer:
         loss: Callable,
         optimizer: Any,
         schedule: Callable | Sequence[Callable],
+        *,
+        changed: Sequence[str] = (),
         **options: Any,
     ) -> "Trainer":
         """Return a trainer that goes on where ``save(path)`` left off, bit for bit.
 
-        Pass what the saved trainer was made with, and to ``fit`` the same kinds of callbacks, whose
-        memory comes back too. The schedule is not compared: it is a function of the step, and
-        going on with another one (a decay at the end, say) is a use of its own.
+        Pass what the saved trainer was made with, and to ``fit`` the same examples and the same kinds
+        of callbacks, whose memory comes back too. Functions and objects are compared by their code
+        and their values, schedules by the rates of the updates that were made: one that agrees on
+        those and differs afterwards (a decay at the end, say) is welcome.
 
         Parameters
         ----------
         path : path
             A file that ``save`` wrote, or the folder of a :class:`~trainlab.callbacks.Checkpoint`:
             then the newest file that is whole, with a warning about each that is not.
+        model, loss, optimizer, schedule, **options
+            As for :class:`Trainer`.
+        changed : sequence of "model", "loss", "optimizer", "schedule"
+            What may differ from the saved run, or cannot be compared with it. An optimizer keeps its
+            state if that still fits, and begins anew otherwise.
 
         Raises
         ------
         FileNotFoundError
             If there is no such file, or no checkpoint in the folder.
         ValueError
-            If the file is not a whole checkpoint, or was made with another model, loss,
-            optimizer or option; the message names each difference.
+            If the file is not a whole checkpoint, or was made with another model, loss, optimizer,
+            option or past of the schedule; the message names each difference.
         """
+        for name in changed:
+            checks.one_of("changed", name, (*checkpoints.PARTS, "schedule"))
         trainer = cls(model, loss, optimizer, schedule, **options)
-        path, saved = _newest(path)
-        about = json.loads(saved["about"].item())
-        own = trainer._about()
-        differing = [f"{name}: saved {about.get(name)}, received {own[name]}" for name in own if about.get(name) != own[name]]
-        if differing:
-            raise ValueError(f"{path} is a checkpoint of another training; " + "; ".join(differing))
+        path, about, saved = checkpoints.newest(path)
+        checkpoints.check_same(path, about, trainer._about(), changed)
 
         def group(prefix):
             return {name.removeprefix(prefix): value for name, value in saved.items() if name.startswith(prefix)}
 
-        trainer.step, trainer._examples = about["step"], about["examples"]
-        trainer.diverged, scale = saved["diverged"], saved["rate_scale"]
+        params, state = _copied("params", group("params/"), trainer.params), group("state/")
+        if "optimizer" in changed and _shapes(state) != _shapes(trainer.state):
+            state = trainer.state
+        trainer._record = group("history/")
+        if "schedule" not in changed:
+            checkpoints.check_past(path, saved.get("history/scheduled", np.empty(0)), trainer.schedules)
+        trainer._now = _Moment(about["step"], params, state, saved["diverged"], (), about["callbacks"]["stopping"])
+        trainer.run, trainer._data = about["run"], None if about["data"] is None else _Data(*about["data"])
+        scale = saved["rate_scale"]
         trainer.rate_scale = float(scale) if scale.ndim == 0 else scale
-        trainer.params, trainer.state, trainer._record = group("params/"), group("state/"), group("history/")
-        states = [group(f"callback{place}/") for place in range(len(about["callbacks"]))]
-        trainer._callback_states = about["callbacks"], states
+        states = [group(f"callback{place}/") for place in range(len(about["callbacks"]["names"]))]
+        trainer._callback_states = about["callbacks"] | {"states": states}
         return trainer
 
     def _stateful(self):
         return [each for each in self._callbacks if hasattr(each, "state")]
 
-    def _callback_names(self):
+    def _callback_memory(self):
+        """What a checkpoint keeps of the callbacks: names, states, which are owed the last update, and a stop."""
         if self._callback_states is not None:
-            return self._callback_states[0]
-        return [type(each).__name__ for each in self._stateful()]
+            # A resumed trainer that was not fitted since still holds what its callbacks will need.
+            return dict(self._callback_states)
+        each = self._stateful()
+        owed = [place for place, one in enumerate(each) if any(one is other for other in self._now.owed)]
+        names, states = [type(one).__name__ for one in each], [one.state for one in each]
+        return {"names": names, "states": states, "owed": owed, "stopping": self._now.stopping}
 
     def _adopt(self, callback):
         """Take over a call's callbacks; the first after a resume get their memory back."""
@@ -359,22 +447,40 @@ class Trainer:
                 raise TypeError(f"a callback must be callable, received {each!r}")
         if any(isinstance(each, Checkpoint) for each in callbacks[:-1]):
             raise ValueError("a Checkpoint must be the last callback: it saves what those before it did")
-        before, self._callbacks = self._callbacks, callbacks
-        if self._callback_states is not None:
-            (names, states), received = self._callback_states, [type(each).__name__ for each in self._stateful()]
-            if names != received:
-                self._callbacks = before
-                raise ValueError(f"this training was saved with the callbacks {names}, received {received}")
-            for each, state in zip(self._stateful(), states):
+        if len({id(each) for each in callbacks}) < len(callbacks):
+            raise ValueError("callbacks must be different objects, received one of them twice")
+        stateful, memory = [each for each in callbacks if hasattr(each, "state")], self._callback_states
+        if memory is not None and memory["names"]:
+            received = [type(each).__name__ for each in stateful]
+            if memory["names"] != received:
+                raise ValueError(f"this training was saved with the callbacks {memory['names']}, received {received}")
+        for each in callbacks:
+            if hasattr(each, "begin"):
+                each.begin(self)
+        owed = self._now.owed
+        if memory is not None:
+            for each, state in zip(stateful, memory["states"]):
                 each.state = state
-            self._callback_states = None
+            owed = [stateful[place] for place in memory["owed"]]
+        self._now = self._now._replace(owed=tuple(each for each in callbacks if any(each is one for one in owed)))
+        self._callbacks, self._callback_states = callbacks, None
+
+    def _ask_callbacks(self):
+        """Call those that have not seen the last update; return whether one of them asked to stop."""
+        while self._now.owed:
+            first, *rest = self._now.owed
+            stopping = self._now.stopping
+            try:
+                first(self)
+            except StopTraining:
+                stopping = True
+            self._now = self._now._replace(owed=tuple(rest), stopping=stopping)
+        return self._now.stopping
 
     def _about(self):
         """Everything that must be equal for a resumed run to continue the same training."""
         return {
-            "model": checks.describe(self.model),
-            "loss": checks.describe(self.loss),
-            "optimizer": checks.describe(self.optimizer),
+            **{name: checkpoints.part(getattr(self, name)) for name in checkpoints.PARTS},
             "seeds": self.seeds,
             "replicas": self.replicas,
             "batch_size": self.batch_size,
@@ -401,18 +507,25 @@ class Trainer:
             weights = checks.weights(weights, shape, self.model.dtype)
         return x, y, weights
 
-    def _weighing(self, y, weights):
-        """Return the weights of some targets and their sum for each run, or ``None`` twice for equal weights."""
-        if self._ignored is not None:
-            counted = (y != self._ignored).astype(self.model.dtype)
-            weights = counted if weights is None else counted * _trailing(weights, y)
-        if weights is None:
-            return None, None
-        total = weights.sum(axis=tuple(range(len(self._shape), weights.ndim)), dtype=np.float64)
-        if not np.all(total > 0):
-            which = "" if self.replicas is None else f" of replicas {np.flatnonzero(total == 0).tolist()}"
-            raise ValueError(f"the weights{which} at step {self.step} are all zero: nothing is left to average")
-        return weights, total
+    def _known_data(self, x, y, weights, new_data):
+        """Return what the training knows of its examples; refuse others than before."""
+        prints = {"x": fingerprint(x), "y": fingerprint(y), "weights": fingerprint(weights)}
+        before = self._data
+        if before is None:
+            return _Data(prints, len(x), 0, 0)
+        if before.step == self.step:
+            return before._replace(prints=prints, examples=len(x))  # no update was made with them
+        if not new_data:
+            if len(x) != before.examples:
+                raise ValueError(
+                    f"this training began with {before.examples} examples, received {len(x)}; new_data=True takes them"
+                )
+            if differing := [name for name in prints if prints[name] != before.prints[name]]:
+                raise ValueError(f"this training began with other {', '.join(differing)}; new_data=True takes them")
+            return before
+        # An epoch that was begun is over.
+        per_epoch = before.examples // (self.batch_size * self.accumulate)
+        return _Data(prints, len(x), self.step, before.epoch - (before.step - self.step) // per_epoch)
 
     def _order(self, epoch, n):
         """Return the epoch's visiting order, shape (n,) or (R, n), made once an epoch."""
@@ -426,10 +539,12 @@ class Trainer:
         names = {"step": ((), np.int64), "rate": (self._shape, np.float64), "loss": (self._shape, np.float64)}
         if self.max_norm is not None:
             names["gradient_norm"] = (self._shape, np.float64)
-        old = self.history
+        names["scheduled"] = (self._shape, np.float64)  # the rates before the scale, for a resume to compare
+        record = {}
         for name, (shape, dtype) in names.items():
             room = np.empty((steps,) + shape, dtype)
-            self._record[name] = np.concatenate([old[name], room]) if name in old else room
+            record[name] = np.concatenate([self._record[name][: self.step], room]) if name in self._record else room
+        self._record = record
 
     def _plan(self, steps):
         """Work out the rates of the next updates at once, where the schedules are the library's.
@@ -447,9 +562,9 @@ class Trainer:
                 self._planned = planned[:, 0].tolist() if self.replicas is None else planned
 
     def _rate(self):
-        """Return the rate of this update: a float, or an array of shape (R,)."""
+        """Return what the schedule says for this update: a float, or an array of shape (R,)."""
         if self._planned is not None:
-            return self._planned[self.step - self._planned_from] * self.rate_scale
+            return self._planned[self.step - self._planned_from]
         # Replicas often share a schedule; each distinct one is asked once.
         rates = {}
         for schedule in self.schedules:
@@ -461,44 +576,29 @@ class Trainer:
                     raise ValueError(f"{checks.describe(schedule)} returned the rate {rate} at step {self.step}")
                 rates[id(schedule)] = rate
         if self.replicas is None:
-            return rates[id(self.schedules[0])] * self.rate_scale
-        return np.array([rates[id(schedule)] for schedule in self.schedules]) * self.rate_scale
+            return rates[id(self.schedules[0])]
+        return np.array([rates[id(schedule)] for schedule in self.schedules])
 
-    def _losses(self, predictions, targets, weights, total, parts=1):
-        """Return each run's mean loss, the gradient of that mean, and which runs are lost.
-
-        For one of several `parts` of an update, the mean's share that falls to it: `total` is the
-        weight of the whole update.
-        """
+    def _losses(self, predictions, targets, weights):
+        """Return each run's weighted sum of losses, its weight, the gradient of the sum, and which runs are lost."""
         runs, lost = len(self._shape), self._nobody
         axes = tuple(range(runs, predictions.ndim))
         if not np.isfinite(predictions).all():
             lost = ~np.isfinite(predictions).all(axis=axes)
             self._refuse(lost, "predictions")
             predictions = np.where(np.expand_dims(lost, axes), 0, predictions)
-        values, gradient = self.loss(predictions, targets, reduction="none")
-        if weights is None:
-            total = values.size // len(self.seeds) * parts
-            gradient = gradient / gradient.dtype.type(total)
-        else:
-            if weights.shape != values.shape[: weights.ndim]:
-                raise ValueError(f"weights have shape {weights.shape}, the losses {values.shape}; losses do not broadcast")
-            # One weight for an example of several numbers counts for each of them.
-            total = total * (values.size // weights.size)
-            share = weights / np.expand_dims(total, tuple(range(runs, weights.ndim)))
-            gradient = gradient * _trailing(share, gradient).astype(gradient.dtype)
-            values = values * _trailing(weights, values)
-        if self.replicas is None:
-            values = float(values.sum(dtype=np.float64)) / total
-        else:
-            values = values.reshape(self.replicas, -1).sum(axis=-1, dtype=np.float64) / total
-        if not (math.isfinite(values) if self.replicas is None else np.isfinite(values).all()):
-            self._refuse(~np.isfinite(values), "losses")
-            lost = lost | ~np.isfinite(values)
+        value, weight, gradient = weighed_sum(self.loss(predictions, targets, reduction="none"), weights, runs)
+        if not (math.isfinite(value) if self.replicas is None else np.isfinite(value).all()):
+            self._refuse(~np.isfinite(value), "losses")
+            lost = lost | ~np.isfinite(value)
         if lost is not self._nobody:
-            values = np.where(lost, np.inf, values)
             gradient = np.where(np.expand_dims(lost, axes), gradient.dtype.type(np.nan), gradient)
-        return values, gradient, lost
+        return value, weight, gradient, lost
+
+    def _check_weight(self, weight):
+        if not np.all(weight > 0):
+            which = "" if self.replicas is None else f" of replicas {np.flatnonzero(weight == 0).tolist()}"
+            raise ValueError(f"the weights{which} at step {self.step} are all zero: nothing is left to average")
 
     def _refuse(self, lost, what):
         if self.on_divergence == "raise":
@@ -506,9 +606,9 @@ class Trainer:
             raise FloatingPointError(f"the {what}{which} stopped being finite at step {self.step}")
 
     def _update(self, x, y, weights):
-        rate, axis = self._rate(), len(self._shape)
-        weights, total = self._weighing(y, weights)
-        loss, lost = 0.0, self.diverged
+        scheduled, axis, now = self._rate(), len(self._shape), self._now
+        rate = scheduled * self.rate_scale
+        value, weight, lost = 0.0, 0.0, now.diverged
         gradients: Params = {}
         # A run that diverges overflows on its way, and says so by its loss.
         with np.errstate(over="ignore", invalid="ignore"):
@@ -517,28 +617,74 @@ class Trainer:
                 if self.accumulate > 1:
                     rows = (slice(None),) * axis + (slice(part * self.batch_size, (part + 1) * self.batch_size),)
                     micro_x, micro_y, micro_weights = x[rows], y[rows], None if weights is None else weights[rows]
-                predictions, cache = self.model.forward(self.params, micro_x)
-                value, gradient, bad = self._losses(predictions, micro_y, micro_weights, total, self.accumulate)
-                part_gradients = self.model.backward(self.params, cache, gradient)
-                loss, lost = loss + value, lost | bad
+                predictions, cache = self.model.forward(now.params, micro_x)
+                part_value, part_weight, gradient, bad = self._losses(predictions, micro_y, micro_weights)
+                value, weight = value + part_value, weight + part_weight
+                lost = lost if bad is self._nobody else lost | bad
+                if self.accumulate == 1:
+                    self._check_weight(weight)
+                # Of several parts the weight is known after the last; until then the number of examples stands in.
+                total = weight if self.accumulate == 1 else x.shape[axis]
+                part_gradients = self.model.backward(now.params, cache, divided(gradient, total))
                 if part == 0:
                     gradients = part_gradients
                 else:
                     gradients = {name: gradients[name] + part_gradients[name] for name in gradients}
+            if np.any(weight != total):
+                self._check_weight(weight)
+                gradients = {name: divided(gradient, weight / total) for name, gradient in gradients.items()}
             if self.max_norm is not None:
                 gradients, norm = clip_by_global_norm(gradients, self.max_norm, replicas=self.replicas is not None)
-                self._record["gradient_norm"][self.step] = norm
-            self.optimizer.update(self.params, gradients, self.state, rate)
-        self._record["step"][self.step] = self.step
-        self._record["rate"][self.step] = rate
-        self._record["loss"][self.step] = loss
-        self.diverged = lost
-        self.step += 1
+                self._record["gradient_norm"][now.step] = norm
+            params, state = self._stepped(gradients, rate)
+        loss = value / weight
+        if lost is not self._nobody:
+            loss = np.where(lost, np.inf, loss)
+        self._record["step"][now.step] = now.step
+        self._record["scheduled"][now.step] = scheduled
+        self._record["rate"][now.step] = rate
+        self._record["loss"][now.step] = loss
+        self._now = _Moment(now.step + 1, params, state, lost, tuple(self._callbacks), False)
+
+    def _stepped(self, gradients, rate):
+        """Return the parameters and the state after this update; those before it stay as they are."""
+        now = self._now
+        if not self._writes_out:
+            params, state = copy.deepcopy((now.params, now.state))
+            self.optimizer.update(params, gradients, state, rate)
+            return params, state
+        if not self._buffers:
+            self._buffers = (now.params, now.state), (_empty_like(now.params), _empty_like(now.state))
+        # Of the two pairs one holds this moment; after an assignment from outside perhaps half of one.
+        out = next(pair for pair in self._buffers if pair[0] is not now.params and pair[1] is not now.state)
+        self.optimizer.update(now.params, gradients, now.state, rate, out=out)
+        return out
+
+    def _settle(self):
+        """End a call: what was stopped may go on, and the arrays that were there before it hold the parameters again."""
+        now = self._now
+        if self._buffers and now.params is self._buffers[1][0]:
+            for home, away in zip(self._buffers[0], self._buffers[1]):
+                for name in home:
+                    np.copyto(home[name], away[name])
+            now = now._replace(params=self._buffers[0][0], state=self._buffers[0][1])
+        self._now = now._replace(stopping=False)
 
 
-def _trailing(weights, array):
-    """Return `weights` with axes of length 1 at the end, to multiply an array of more axes."""
-    return weights.reshape(weights.shape + (1,) * (array.ndim - weights.ndim))
+def _empty_like(arrays):
+    return {name: np.empty_like(value) for name, value in arrays.items()}
+
+
+def _shapes(arrays):
+    return {name: (value.shape, value.dtype) for name, value in arrays.items()}
+
+
+def _copied(name, given, own):
+    """Return a copy of a dict of arrays in the types of those it replaces; refuse other names or shapes."""
+    shapes = [{key: np.shape(value) for key, value in arrays.items()} for arrays in (own, given)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"{name} must have the shapes {shapes[0]}, received {shapes[1]}")
+    return {key: np.array(given[key], own[key].dtype) for key in own}
 
 
 def _as_number(rate, schedule, step):
@@ -547,31 +693,6 @@ def _as_number(rate, schedule, step):
     if number.ndim != 0 or number.dtype.kind not in "iuf":
         raise ValueError(f"{checks.describe(schedule)} returned the rate {rate} at step {step}")
     return float(number)
-
-
-def _newest(path):
-    """Return the path and the arrays of a checkpoint file, or of a folder's newest that is whole."""
-    if not os.path.isdir(path):
-        return path, _read(path)
-    broken = None
-    for file in saved_files(path):
-        try:
-            return file, _read(file)
-        except ValueError as error:
-            warnings.warn(f"passed over: {error}", stacklevel=3)
-            broken = error
-    if broken is not None:
-        raise ValueError(f"no checkpoint in {path} is whole") from broken
-    raise FileNotFoundError(f"no checkpoint in {path}")
-
-
-def _read(path):
-    try:
-        saved = read_arrays(path)
-        json.loads(saved["about"].item())
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a whole checkpoint: {error}") from error
-    return saved
 
 
 def _per_replica(replicas, seed, schedule):

@@ -10,7 +10,8 @@ import time
 import numpy as np
 import pytest
 
-from trainlab.callbacks import Checkpoint, EarlyStopping, Evaluation, ReduceOnPlateau, saved_files
+from trainlab.callbacks import Checkpoint, EarlyStopping, Evaluation, ReduceOnPlateau, StopTraining
+from trainlab.checkpoints import saved_files
 from trainlab.losses import softmax_cross_entropy, squared_error
 from trainlab.models import MLP, Linear
 from trainlab.optimizers import SGD, Adam, AdamW
@@ -62,11 +63,65 @@ def test_a_measure_that_is_no_number_is_refused(value):
         fit(make(), 3, Evaluation(X, Y, every=2, measure=lambda trainer, x, y: value))
 
 
+def test_evaluation_weighs_as_evaluate_does():
+    weights = RNG.random(9)
+    watch, seen = Evaluation(X[:9], Y[:9], every=3, weights=weights), []
+    fit(make(), 3, [watch, lambda t: seen.append(t.evaluate(X[:9], Y[:9], weights=weights))])
+    assert watch.history["value"].tolist() == [seen[2]] and seen[2] != make().evaluate(X[:9], Y[:9])
+    with pytest.raises(ValueError, match="received weights and a measure, which weighs by itself"):
+        Evaluation(X, Y, every=1, weights=np.ones(N), measure=lambda *_: 0.0)
+
+
+# --- One callback, several trainings -------------------------------------------------------------
+
+
+def test_early_stopping_begins_anew_with_each_training():
+    def trained(stopping, seed):
+        trainer = fit(make(schedule=Constant(0.05), seed=seed), 3000, stopping)
+        return trainer.step, stopping.best_step, stopping.best, stopping.best_params["W"].tolist()
+
+    options = {"every": 5, "patience": 3}
+    used = EarlyStopping(X[:20], Y[:20], **options)
+    results = [trained(used, seed) for seed in (0, 1)]
+    assert results == [trained(EarlyStopping(X[:20], Y[:20], **options), seed) for seed in (0, 1)]
+    assert results[1][0] > 15, "the second training would have stopped at once in any case"
+
+
+def test_a_plateau_begins_anew_with_each_training():
+    values = [3.0, 2.0, 2.0, 1.0] + [3.0, 2.5, 2.4, 2.3]
+    plateau = ReduceOnPlateau(X, Y, every=1, patience=1, factor=0.5, better="lower", measure=scripted(values))
+    assert [fit(make(), 4, plateau).rate_scale for _ in range(2)] == [0.5, 1.0]
+
+
+def test_evaluation_keeps_a_history_for_each_training_and_finds_it_again():
+    watch, first, second = Evaluation(X, Y, every=2), make(), make(seed=1)
+    alone = Evaluation(X, Y, every=2)
+    fit(make(), 6, alone)
+    fit(first, 3, watch)
+    fit(second, 4, watch)
+    assert watch.history["step"].tolist() == [2, 4]
+    fit(first, 3, watch)
+    for name, rows in alone.history.items():
+        np.testing.assert_array_equal(watch.history[name], rows)
+
+
+def test_a_callback_called_by_another_one_tells_trainings_apart_too():
+    stopping = EarlyStopping(X, Y, every=1, patience=2, better="lower", measure=scripted([1.0, 2.0, 2.0, 5.0, 4.0, 3.0]))
+    assert [fit(make(), 3, lambda trainer: stopping(trainer)).step for _ in range(2)] == [3, 3]
+    assert stopping.best == 3.0
+
+
+def test_the_same_callback_twice_is_refused():
+    watch = Evaluation(X, Y, every=1)
+    with pytest.raises(ValueError, match="callbacks must be different objects, received one of them twice"):
+        fit(make(), 1, [watch, watch])
+
+
 # --- Early stopping ------------------------------------------------------------------------------
 
 
 def test_early_stopping_by_hand():
-    stopping = EarlyStopping(X, Y, every=2, patience=2, measure=scripted([5.0, 4.0, 4.0, 3.9, 4.5, 3.9, 0.0]))
+    stopping = EarlyStopping(X, Y, every=2, patience=2, better="lower", measure=scripted([5.0, 4.0, 4.0, 3.9, 4.5, 3.9, 0.0]))
     params = {}
     trainer = fit(make(), 100, [lambda t: params.update({t.step: t.params["W"].copy()}), stopping])
     # Improvements at steps 2, 4 and 8; the evaluations at 10 and 12 (a tie) spend the patience.
@@ -78,12 +133,38 @@ def test_early_stopping_by_hand():
 
 def test_an_improvement_has_to_pass_the_threshold_whatever_the_sign():
     for values, steps in (([-1.0, -1.05, -1.2, -1.2, -1.2], 5), ([1.0, 0.95, 0.89, 0.89, 0.89], 5), ([1.0, 0.95, 0.91], 3)):
-        stopping = EarlyStopping(X, Y, every=1, patience=2, threshold=0.1, measure=scripted(values))
+        stopping = EarlyStopping(X, Y, every=1, patience=2, threshold=0.1, better="lower", measure=scripted(values))
         assert fit(make(), 50, stopping).step == steps
 
 
+def accuracies(values):
+    return EarlyStopping(X, Y, every=1, patience=2, threshold=0.1, better="higher", measure=scripted(values))
+
+
+def test_of_an_accuracy_the_highest_is_kept():
+    stopping = accuracies([0.5, 0.9, 0.7, 0.95, 0.2])
+    assert fit(make(), 50, stopping).step == 4
+    assert (stopping.best, stopping.best_step) == (0.9, 2)
+    assert fit(make(), 50, accuracies([-0.5, -0.4, -0.39, -0.3, -0.3, -0.3])).step == 6
+
+
+def test_a_plateau_of_an_accuracy_is_where_it_no_longer_rises():
+    values = [0.5, 0.6, 0.6, 0.7]
+    plateau = ReduceOnPlateau(X, Y, every=1, patience=1, factor=0.5, better="higher", measure=scripted(values))
+    assert fit(make(), 4, plateau).rate_scale == 0.5
+
+
+@pytest.mark.parametrize("kind", [EarlyStopping, ReduceOnPlateau])
+def test_whether_more_is_better_has_to_be_said(kind):
+    with pytest.raises(ValueError, match="a measure of your own needs better='lower' or better='higher', received none"):
+        kind(X, Y, every=1, patience=1, measure=lambda *_: 0.5)
+    with pytest.raises(ValueError, match="better must be one of 'lower', 'higher', received 'more'"):
+        kind(X, Y, every=1, patience=1, better="more")
+    assert kind(X, Y, every=1, patience=1).better == "lower"
+
+
 def test_an_infinite_value_is_no_improvement():
-    stopping = EarlyStopping(X, Y, every=1, patience=2, threshold=0.5, measure=scripted([np.inf, np.inf]))
+    stopping = EarlyStopping(X, Y, every=1, patience=2, threshold=0.5, better="lower", measure=scripted([np.inf, np.inf]))
     assert fit(make(), 50, stopping).step == 2
 
 
@@ -111,7 +192,7 @@ def test_before_the_first_evaluation_there_is_no_best():
 
 
 def test_the_best_parameters_are_a_copy_that_a_trainer_can_go_on_from():
-    stopping = EarlyStopping(X, Y, every=1, patience=3, measure=scripted([1.0, 2.0, 3.0, 4.0]))
+    stopping = EarlyStopping(X, Y, every=1, patience=3, better="lower", measure=scripted([1.0, 2.0, 3.0, 4.0]))
     trainer = fit(make(), 20, stopping)
     trainer.params = stopping.best_params
     fit(trainer, 5, None)
@@ -123,7 +204,7 @@ def test_the_best_parameters_are_a_copy_that_a_trainer_can_go_on_from():
 
 def test_the_rate_falls_on_a_plateau_by_hand():
     values = [3.0, 2.0, 2.0, 2.0, 2.0, 1.0, 1.0, 1.0]
-    plateau = ReduceOnPlateau(X, Y, every=1, patience=2, factor=0.5, measure=scripted(values))
+    plateau = ReduceOnPlateau(X, Y, every=1, patience=2, factor=0.5, better="lower", measure=scripted(values))
     trainer = fit(make(schedule=Constant(1e-3)), 8, plateau)
     # The values at steps 3 and 4 are the first plateau; 5 begins a new count, 6 improves, 7 and 8 do not.
     assert (trainer.history["rate"] / 1e-3).tolist() == [1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5]
@@ -131,12 +212,12 @@ def test_the_rate_falls_on_a_plateau_by_hand():
 
 
 def test_a_plateau_of_a_negative_loss_is_a_plateau():
-    plateau = ReduceOnPlateau(X, Y, every=1, patience=1, factor=0.5, measure=scripted([-1.0, -1.0, -1.0]))
+    plateau = ReduceOnPlateau(X, Y, every=1, patience=1, factor=0.5, better="lower", measure=scripted([-1.0, -1.0, -1.0]))
     assert fit(make(), 3, plateau).rate_scale == 0.25
 
 
 def test_the_scale_does_not_fall_below_the_smallest_nor_rise_to_it():
-    plateau = ReduceOnPlateau(X, Y, every=1, patience=1, factor=0.1, smallest=0.05, measure=scripted([1.0] * 9))
+    plateau = ReduceOnPlateau(X, Y, every=1, patience=1, factor=0.1, smallest=0.05, better="lower", measure=scripted([1.0] * 9))
     trainer = fit(make(), 5, plateau)
     assert trainer.rate_scale == 0.05
     trainer.rate_scale = np.array(0.01)
@@ -144,7 +225,7 @@ def test_the_scale_does_not_fall_below_the_smallest_nor_rise_to_it():
 
 
 def test_each_replica_has_its_own_plateau():
-    plateau = ReduceOnPlateau(X, Y, every=1, patience=1, factor=0.5, measure=scripted([[1.0, 1.0], [0.5, 1.0], [0.2, 1.0]]))
+    plateau = ReduceOnPlateau(X, Y, every=1, patience=1, factor=0.5, better="lower", measure=scripted([[1.0, 1.0], [0.5, 1.0], [0.2, 1.0]]))
     assert fit(make(replicas=2), 3, plateau).rate_scale.tolist() == [1.0, 0.25]
 
 
@@ -177,10 +258,25 @@ def test_callbacks_run_in_their_order_and_all_of_them_before_a_stop():
 
     def stop(trainer):
         calls.append("stop")
-        raise StopIteration
+        raise StopTraining
 
     trainer = fit(make(), 5, (lambda t: calls.append("first"), stop, lambda t: calls.append("last")))
     assert calls == ["first", "stop", "last"] and trainer.step == 1
+
+
+def stray(trainer):
+    return next(iter([]))
+
+
+@pytest.mark.parametrize("place", ["callback", "measure", "schedule", "loss"])
+def test_a_stray_stop_iteration_is_the_error_that_it_is(place):
+    trainer = make(schedule=stray) if place == "schedule" else make()
+    if place == "loss":
+        trainer.loss = lambda *_, **__: stray(None)
+    callback = {"callback": stray, "measure": Evaluation(X, Y, every=1, measure=lambda t, x, y: stray(t))}.get(place)
+    with pytest.raises(StopIteration):
+        fit(trainer, 3, callback)
+    assert trainer.step == (1 if callback else 0)
 
 
 def test_what_is_no_callback_is_refused():
@@ -260,8 +356,88 @@ def test_a_resumed_run_asks_for_the_callbacks_it_was_saved_with(tmp_path):
 def test_a_checkpoint_keeps_the_last_files_only(tmp_path):
     folder = tmp_path / "deep" / "folder"
     fit(make(), 9, Checkpoint(folder, every=2, keep=3))
-    assert [file.name for file in saved_files(folder)] == ["step-000000008.npz", "step-000000006.npz", "step-000000004.npz"]
+    # The last one is that of the end, whatever its number.
+    assert [file.name for file in saved_files(folder)] == ["step-000000009.npz", "step-000000008.npz", "step-000000006.npz"]
     assert len(list(folder.iterdir())) == 3
+
+
+def test_the_last_update_and_the_one_that_stopped_are_saved(tmp_path):
+    fit(make(), 7, Checkpoint(tmp_path / "end", every=5))
+    assert [file.name for file in saved_files(tmp_path / "end")] == ["step-000000007.npz", "step-000000005.npz"]
+    stopping = EarlyStopping(X, Y, every=1, patience=2, better="lower", measure=scripted([1.0, 2.0, 2.0]))
+    fit(make(), 50, [stopping, Checkpoint(tmp_path / "stop", every=100)])
+    assert [file.name for file in saved_files(tmp_path / "stop")] == ["step-000000003.npz"]
+
+
+def test_a_run_that_stopped_is_not_trained_further_by_a_restart(tmp_path):
+    def parts():
+        return [EarlyStopping(X, LABELS, every=2, patience=1, threshold=0.9), Checkpoint(tmp_path, every=1)]
+
+    arguments, options, _ = run_of(KINDS[0])
+    callbacks = parts()
+
+    def killed(trainer):
+        trainer.save(tmp_path / "at the stop")
+
+    done = Trainer(*arguments, **options).fit(X, LABELS, steps=20, callback=[callbacks[0], killed], progress=False)
+    assert done.step == 4
+    again = Trainer.resume(tmp_path / "at the stop", *arguments, **options)
+    assert again.fit(X, LABELS, steps=16, callback=parts()[0], progress=False).step == 4
+
+
+def test_the_folder_of_another_run_is_refused_before_the_first_update(tmp_path):
+    fit(make(), 10, Checkpoint(tmp_path, every=5))
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    for other in (make(seed=1), make()):  # the same options again are another run too: nothing was resumed
+        for callback in (Checkpoint(tmp_path, every=5), [lambda t: None, Checkpoint(tmp_path, every=1)]):
+            with pytest.raises(ValueError, match="holds checkpoints of another run, step-000000010.npz for one: resume that run, "):
+                fit(other, 5, callback)
+            assert other.step == 0
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    assert fit(resume(tmp_path), 5, Checkpoint(tmp_path, every=5)).step == 15
+    assert [file.name for file in saved_files(tmp_path)] == ["step-000000015.npz", "step-000000010.npz"]
+
+
+def test_a_folder_that_another_run_enters_meanwhile_is_refused(tmp_path):
+    intruder = []
+
+    def enter(trainer):
+        if trainer.step == 4:
+            intruder.append(fit(make(seed=1), 2, None))
+            intruder[0].save(tmp_path / "step-000000002.npz")
+
+    with pytest.raises(ValueError, match="holds checkpoints of another run, step-000000002.npz for one"):
+        fit(make(), 10, [enter, Checkpoint(tmp_path, every=5)])
+
+
+@pytest.mark.parametrize("same_object", [True, False])
+def test_a_branch_does_not_mistake_the_trunks_future_for_its_own(same_object, tmp_path):
+    keeper = Checkpoint(tmp_path, every=2, keep=5)
+    fit(make(), 8, keeper)
+    branch = resume(tmp_path / "step-000000004.npz")
+    with pytest.raises(ValueError, match="holds step-000000008.npz of this run, which is back at step 4"):
+        fit(branch, 2, keeper if same_object else Checkpoint(tmp_path, every=2))
+    assert fit(branch, 2, Checkpoint(tmp_path / "branch", every=2)).step == 6
+
+
+def test_a_damaged_file_ahead_is_replaced(tmp_path):
+    fit(make(), 6, Checkpoint(tmp_path, every=2))
+    newest = saved_files(tmp_path)[0]
+    newest.write_bytes(newest.read_bytes()[:-30])
+    with pytest.warns(UserWarning, match="passed over"):
+        resumed = resume(tmp_path)
+    fit(resumed, 2, Checkpoint(tmp_path, every=2))
+    assert resume(tmp_path).step == 6
+
+
+def test_saving_through_a_symbolic_link_writes_the_file_that_it_leads_to(tmp_path):
+    (tmp_path / "disk").mkdir()
+    target, link = tmp_path / "disk" / "target", tmp_path / "link"
+    make().save(target)
+    link.symlink_to(target)
+    fit(make(), 3, lambda trainer: trainer.save(link))
+    assert link.is_symlink() and resume(target).step == resume(link).step == 3
+    assert [file.name for file in target.parent.iterdir()] == ["target"]
 
 
 def resume(path):

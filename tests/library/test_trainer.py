@@ -11,8 +11,10 @@ import sklearn.metrics
 from trainlab.losses import Loss, softmax_cross_entropy, squared_error
 from trainlab.models import MLP, Linear
 from trainlab.optimizers import SGD
-from trainlab.schedules import Constant, Exponential, Join, Piecewise, StepDecay, StepSubtract, Warmup
-from trainlab.trainer import Trainer, batch_order
+from trainlab.schedules import (
+    Constant, Cosine, Exponential, Join, Piecewise, StepDecay, StepSubtract, Warmup, WarmupStableDecay,
+)  # fmt: skip
+from trainlab.trainer import StopTraining, Trainer, batch_order
 
 RNG = np.random.default_rng(0)
 N, D = 70, 5
@@ -393,7 +395,7 @@ def test_the_callback_sees_every_update_and_may_stop():
     def stop_at_three(trainer):
         steps.append((trainer.step, len(trainer.history["loss"])))
         if trainer.step == 3:
-            raise StopIteration
+            raise StopTraining
 
     trainer = make()
     assert fit(trainer, steps=10, callback=stop_at_three) is trainer
@@ -544,7 +546,7 @@ def test_a_checkpoint_before_the_first_update_resumes(tmp_path):
 def test_saving_after_a_stop_keeps_no_empty_rows(tmp_path):
     def stop(trainer):
         if trainer.step == 2:
-            raise StopIteration
+            raise StopTraining
 
     trainer = fit(make(), steps=10, callback=stop)
     trainer.save(tmp_path / "run")
@@ -650,16 +652,78 @@ def test_a_checkpoint_of_another_training_is_refused_with_each_difference(option
     assert str(caught.value).count(": saved") == str(messages).count(": saved")
 
 
-def test_another_schedule_may_go_on_and_the_rates_say_so(tmp_path):
-    fit(make(schedule=Constant(0.5)), steps=2).save(tmp_path / "run")
-    resumed = fit(again(tmp_path / "run", schedule=Constant(0.25)), steps=2)
-    assert resumed.history["rate"].tolist() == [0.5, 0.5, 0.25, 0.25]
+def test_a_schedule_that_agrees_on_the_past_may_go_on(tmp_path):
+    fit(make(schedule=Constant(0.5)), steps=4).save(tmp_path / "run")
+    cooldown = WarmupStableDecay(0.5, warmup_steps=0, stable_steps=4, decay_steps=4, shape="linear")
+    assert fit(again(tmp_path / "run", schedule=cooldown), steps=2).history["rate"].tolist() == [0.5] * 5 + [0.375]
 
 
-def test_other_data_are_refused_after_a_resume(tmp_path):
-    fit(make(), steps=2).save(tmp_path / "run")
-    with pytest.raises(ValueError, match="^this training began with 70 examples, received 69$"):
-        fit(again(tmp_path / "run"), X[1:], NUMBERS[1][1:], steps=1)
+@pytest.mark.parametrize("replicas", [None, 2])
+def test_a_schedule_with_another_past_is_refused_unless_it_is_named(replicas, tmp_path):
+    options = {"schedule": Cosine(0.5, 100), "replicas": replicas}
+    fit(make(**options), steps=3).save(tmp_path / "run")
+    for other in (Cosine(0.5, 101), lambda step: Cosine(0.5, 101)(step)):
+        with pytest.raises(ValueError, match=r"schedule: the update of step 1 had the rate 0.4998\d*, .* says 0.4998"):
+            again(tmp_path / "run", **options | {"schedule": other})
+    resumed = fit(again(tmp_path / "run", **options | {"schedule": Cosine(0.5, 9)}, changed=["schedule"]), steps=1)
+    rates = [Cosine(0.5, 100)(step) for step in range(3)] + [Cosine(0.5, 9)(3)]
+    assert resumed.history["rate"].reshape(4, -1)[:, 0].tolist() == rates
+
+
+def test_only_the_schedule_is_compared_not_what_a_plateau_made_of_it(tmp_path):
+    trainer = make(schedule=Constant(0.5))
+    trainer.rate_scale = 0.25
+    fit(trainer, steps=2).save(tmp_path / "run")
+    assert fit(again(tmp_path / "run", schedule=Constant(0.5)), steps=1).history["rate"].tolist() == [0.125] * 3
+
+
+def test_other_data_are_refused_after_a_resume_and_before_one(tmp_path):
+    trainer = make()
+    trainer.fit(X, NUMBERS[1], weights=np.ones(N), steps=2, progress=False).save(tmp_path / "run")
+    other_x, other_y = X.copy(), NUMBERS[1].copy()
+    other_x[41, 3] += 1e-9
+    other_y[69] = -other_y[69]
+    for run in (trainer, again(tmp_path / "run")):
+        for x, y, weights, names in (
+            (other_x, NUMBERS[1], np.ones(N), "x"),
+            (X, other_y, np.ones(N), "y"),
+            (X, NUMBERS[1], None, "weights"),
+            (X[::-1], NUMBERS[1][::-1], np.ones(N), "x, y"),
+        ):
+            with pytest.raises(ValueError, match=f"^this training began with other {names}; new_data=True takes them$"):
+                run.fit(x, y, weights=weights, steps=1, progress=False)
+        with pytest.raises(ValueError, match="^this training began with 70 examples, received 69; new_data=True takes them$"):
+            run.fit(X[1:], NUMBERS[1][1:], weights=np.ones(N - 1), steps=1, progress=False)
+        assert run.fit(X.tolist(), NUMBERS[1].copy(), weights=[1] * N, steps=1, progress=False).step == 3
+
+
+def test_new_data_asked_for_by_name_begin_an_epoch(tmp_path):
+    def train(trainer, x, y, steps, **options):
+        return trainer.fit(x, y, steps=steps, progress=False, **options)
+
+    seen = []
+
+    def spy(predictions, targets, reduction):
+        seen.append(targets[:, 0].astype(int).tolist())
+        return squared_error(predictions, targets, reduction=reduction)
+
+    numbers = np.arange(float(N))[:, None]
+    trainer = train(make(loss=spy, batch_size=10), X, numbers, 9)  # one epoch of seven updates, and two updates more
+    train(trainer, X[:40], 1000 + numbers[:40], 3, new_data=True)
+    assert sum(seen[9:], []) == (1000 + batch_order(0, 2, 40)[:30]).tolist()
+    trainer.save(tmp_path / "run")
+    resumed = again(tmp_path / "run", loss=spy, batch_size=10, changed=["loss"])  # its list has grown
+    for run in (trainer, resumed):
+        del seen[:]
+        train(run, X[:40], 1000 + numbers[:40], 2)
+        assert seen == [(1000 + batch_order(0, 2, 40)[30:]).tolist(), (1000 + batch_order(0, 3, 40)[:10]).tolist()]
+
+
+def test_data_of_a_refused_update_are_not_the_trainings():
+    trainer = make()
+    with pytest.raises(ValueError, match="losses do not broadcast"):
+        fit(trainer, X, NUMBERS[1][:, 0], steps=1)
+    assert same(fit(trainer, steps=2).params, fit(make(), steps=2).params)
 
 
 def test_replicas_counted_by_numpy_can_be_saved(tmp_path):
@@ -767,7 +831,7 @@ Y = NUMBERS[1]
         (lambda: fit(make(), steps=1.5), TypeError, "steps must be a whole number, received 1.5"),
         (lambda: fit(make(), epochs=-1), ValueError, "epochs must be at least 0, received -1"),
         (lambda: fit(make(), epochs=0.5), TypeError, "epochs must be a whole number, received 0.5"),
-        (lambda: fit(fit(make(), steps=1), X[1:], Y[1:], steps=1), ValueError, "this training began with 70 examples, received 69"),
+        (lambda: fit(fit(make(), steps=1), X[1:], Y[1:], steps=1), ValueError, "this training began with 70 examples, received 69; new_data=True takes them"),
         (
             lambda: fit(make(Linear(D, 9), softmax_cross_entropy, batch_size=70), X, LABELS, steps=1),
             ValueError,
