@@ -346,8 +346,7 @@ class Trainer:
         with np.errstate(over="ignore", invalid="ignore"):
             predictions = self.model.forward(self.params, x)[0]
             value, weight, _, lost = self._losses(predictions, y, weights)
-            self._check_weight(weight)
-            value = np.where(lost, np.inf, value / weight)
+            value = np.where(lost, np.inf, value / self._checked_weight(weight))
         return float(value) if self.replicas is None else value
 
     def save(self, path: str | os.PathLike) -> None:
@@ -595,10 +594,11 @@ class Trainer:
             gradient = np.where(np.expand_dims(lost, axes), gradient.dtype.type(np.nan), gradient)
         return value, weight, gradient, lost
 
-    def _check_weight(self, weight):
-        if not np.all(weight > 0):
+    def _checked_weight(self, weight):
+        if type(weight) is not int and not np.all(weight > 0):  # a whole number counts examples
             which = "" if self.replicas is None else f" of replicas {np.flatnonzero(weight == 0).tolist()}"
             raise ValueError(f"the weights{which} at step {self.step} are all zero: nothing is left to average")
+        return weight
 
     def _refuse(self, lost, what):
         if self.on_divergence == "raise":
@@ -608,7 +608,7 @@ class Trainer:
     def _update(self, x, y, weights):
         scheduled, axis, now = self._rate(), len(self._shape), self._now
         rate = scheduled * self.rate_scale
-        value, weight, lost = 0.0, 0.0, now.diverged
+        value, weight, lost = 0.0, 0, now.diverged
         gradients: Params = {}
         # A run that diverges overflows on its way, and says so by its loss.
         with np.errstate(over="ignore", invalid="ignore"):
@@ -621,18 +621,16 @@ class Trainer:
                 part_value, part_weight, gradient, bad = self._losses(predictions, micro_y, micro_weights)
                 value, weight = value + part_value, weight + part_weight
                 lost = lost if bad is self._nobody else lost | bad
-                if self.accumulate == 1:
-                    self._check_weight(weight)
                 # Of several parts the weight is known after the last; until then the number of examples stands in.
-                total = weight if self.accumulate == 1 else x.shape[axis]
+                total = self._checked_weight(weight) if self.accumulate == 1 else x.shape[axis]
                 part_gradients = self.model.backward(now.params, cache, divided(gradient, total))
                 if part == 0:
                     gradients = part_gradients
                 else:
                     gradients = {name: gradients[name] + part_gradients[name] for name in gradients}
-            if np.any(weight != total):
-                self._check_weight(weight)
-                gradients = {name: divided(gradient, weight / total) for name, gradient in gradients.items()}
+            if self.accumulate > 1 and np.any(weight != total):
+                share = self._checked_weight(weight) / total
+                gradients = {name: divided(gradient, share) for name, gradient in gradients.items()}
             if self.max_norm is not None:
                 gradients, norm = clip_by_global_norm(gradients, self.max_norm, replicas=self.replicas is not None)
                 self._record["gradient_norm"][now.step] = norm

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import sklearn.metrics
 
 from trainlab.losses import Loss, softmax_cross_entropy, squared_error
 from trainlab.models import MLP, Linear
-from trainlab.optimizers import SGD
+from trainlab.optimizers import SGD, Adam
 from trainlab.schedules import (
     Constant, Cosine, Exponential, Join, Piecewise, StepDecay, StepSubtract, Warmup, WarmupStableDecay,
 )  # fmt: skip
@@ -433,6 +434,29 @@ def test_the_data_are_not_changed():
     assert np.array_equal(x, X) and np.array_equal(y, NUMBERS[1])
 
 
+def test_the_arrays_of_the_parameters_stay_the_same_from_call_to_call():
+    trainer = make(MLP((D, 4, 1)), optimizer=SGD(0.9))
+    held, state = trainer.params, trainer.state
+    for steps in (1, 2, 3):
+        fit(trainer, steps=steps)
+        assert trainer.params is held and trainer.state is state
+    assert same(held, fit(make(MLP((D, 4, 1)), optimizer=SGD(0.9)), steps=6).params)
+
+
+def test_assigned_parameters_are_copied_and_must_fit():
+    first, second = fit(make(optimizer=SGD(0.9)), steps=3), make(optimizer=SGD(0.9), seed=1)
+    second.params, second.state = first.params, first.state
+    before = snapshot(first.params)
+    alone = make(optimizer=SGD(0.9), seed=1)
+    alone.params, alone.state = snapshot(before), snapshot(first.state)
+    assert same(fit(second, steps=3).params, fit(alone, steps=3).params) and same(first.params, before)
+    for wrong in ({"W": np.ones((D, 1))}, {"W": np.ones((D, 1)), "b": np.ones((1, 1))}):
+        with pytest.raises(ValueError, match=r"params must have the shapes \{'W': \(5, 1\), 'b': \(1,\)\}, received"):
+            first.params = wrong
+    first.params = {"W": [[1]] * D, "b": [0]}
+    assert {value.dtype for value in first.params.values()} == {np.dtype(float)}
+
+
 # --- Divergence ----------------------------------------------------------------------------------
 
 # A rate of 1e30 throws the parameters so far that the next update's predictions or losses overflow float32.
@@ -726,6 +750,76 @@ def test_data_of_a_refused_update_are_not_the_trainings():
     assert same(fit(trainer, steps=2).params, fit(make(), steps=2).params)
 
 
+def offset_loss(offset):
+    def loss(predictions, targets, reduction):
+        return squared_error(predictions, targets + offset, reduction=reduction)
+
+    return loss
+
+
+class Offset:
+    def __init__(self, offset):
+        self.offset = offset
+
+    def __call__(self, predictions, targets, reduction):
+        return squared_error(predictions, targets + self.offset, reduction=reduction)
+
+
+def named_loss(body):
+    """A function as an edited file would define it: the same name, another body."""
+    space = {"squared_error": squared_error}
+    exec(f"def loss(predictions, targets, reduction):\n    return {body}", space)
+    return space["loss"]
+
+
+ARRAY = np.linspace(0, 1, 5000)
+ALMOST = np.where(np.arange(5000) == 2500, 7.0, ARRAY)
+PAIRS = {
+    "lambda": (lambda p, t, reduction: squared_error(p, t, reduction=reduction), lambda p, t, reduction: squared_error(p, 2 * t, reduction=reduction)),
+    "closure": (offset_loss(0.0), offset_loss(1.0)),
+    "object": (Offset(0.0), Offset(1.0)),
+    "array in the middle": (offset_loss(ARRAY[2500]), offset_loss(ALMOST[2500])),
+    "edited body": (named_loss("squared_error(predictions, targets, reduction=reduction)"), named_loss("squared_error(predictions, -targets, reduction=reduction)")),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_another_function_under_the_same_name_is_refused_unless_it_is_named(name, tmp_path):
+    first, second = PAIRS[name]
+    fit(make(loss=first), steps=2).save(tmp_path / "run")
+    assert fit(again(tmp_path / "run", loss=first), steps=1).step == 3
+    with pytest.raises(ValueError, match="loss: the code or the values of .* are not those that were saved; changed=\\['loss'\\] takes them"):
+        again(tmp_path / "run", loss=second)
+    assert fit(again(tmp_path / "run", loss=second, changed=["loss"]), steps=1).step == 3
+
+
+def test_what_cannot_be_compared_is_refused_unless_it_is_named(tmp_path):
+    class Locked(Offset):
+        lock = threading.Lock()
+
+    fit(make(loss=Locked(0.0)), steps=2).save(tmp_path / "run")
+    with pytest.raises(ValueError, match="loss: .*Locked cannot be compared with the one that was saved; changed=\\['loss'\\] takes it"):
+        again(tmp_path / "run", loss=Locked(0.0))
+    assert fit(again(tmp_path / "run", loss=Locked(0.0), changed=["loss"]), steps=1).step == 3
+    with pytest.raises(ValueError, match="changed must be one of 'model', 'loss', 'optimizer', 'schedule', received 'seed'"):
+        again(tmp_path / "run", changed=["seed"])
+
+
+def test_another_optimizer_keeps_a_state_that_fits_and_begins_one_that_does_not(tmp_path):
+    trainer = fit(make(optimizer=SGD(0.9)), steps=2)
+    trainer.save(tmp_path / "run")
+    assert same(again(tmp_path / "run", optimizer=SGD(0.5), changed=["optimizer"]).state, trainer.state)
+    begun = again(tmp_path / "run", optimizer=Adam(), changed=["optimizer"])
+    assert begun.state["updates"] == 0 and fit(begun, steps=1).step == 3
+
+
+def test_another_model_has_to_have_the_same_parameters(tmp_path):
+    fit(make(MLP((D, 4, 1))), steps=2).save(tmp_path / "run")
+    assert fit(again(tmp_path / "run", MLP((D, 4, 1), "tanh"), changed=["model"]), steps=1).step == 3
+    with pytest.raises(ValueError, match="params must have the shapes"):
+        again(tmp_path / "run", MLP((D, 5, 1)), changed=["model"])
+
+
 def test_replicas_counted_by_numpy_can_be_saved(tmp_path):
     make(replicas=np.int64(2)).save(tmp_path / "run")
     assert again(tmp_path / "run", replicas=2).replicas == 2
@@ -958,6 +1052,73 @@ def test_weights_and_ignored_targets_together():
     together.fit(X, SPARSE, weights=weights, steps=3, progress=False)
     by_hand.fit(X, np.maximum(SPARSE, 0), weights=kept, steps=3, progress=False)
     np.testing.assert_allclose(together.history["loss"], by_hand.history["loss"], rtol=1e-14)
+
+
+def plain(predictions, targets, reduction):
+    """The loss of `ignoring` as a user writes it."""
+    return softmax_cross_entropy(predictions, targets, ignore_index=-1, reduction=reduction)
+
+
+class Ignoring:
+    def __call__(self, predictions, targets, reduction):
+        return plain(predictions, targets, reduction)
+
+
+def rebuilt(predictions, targets, reduction):
+    """One that makes something else of the loss, and says what counts."""
+    loss = plain(predictions, targets, reduction)
+    return Loss(2 * loss.value, 2 * loss.gradient, loss.weights)
+
+
+@pytest.mark.parametrize("batch_size, accumulate", [(N, 1), (N // 2, 2)])
+@pytest.mark.parametrize("replicas", [None, 2])
+@pytest.mark.parametrize("loss", [plain, Ignoring(), lambda p, t, reduction: plain(p, t, reduction), rebuilt], ids=["function", "object", "lambda", "rebuilt"])
+def test_what_counts_comes_from_the_loss_however_it_is_written(loss, replicas, batch_size, accumulate):
+    keep, factor = SPARSE != -1, 2 if loss is rebuilt else 1
+    model = MLP((D, 8, 10), dtype=np.float64)
+    ignored = make(model, loss, batch_size=batch_size, accumulate=accumulate, replicas=replicas, schedule=Constant(0.05 / factor))
+    removed = make(model, softmax_cross_entropy, batch_size=int(keep.sum()), replicas=replicas)
+    fit(ignored, y=SPARSE, steps=4), fit(removed, X[keep], SPARSE[keep], steps=4)
+    np.testing.assert_allclose(ignored.history["loss"], factor * removed.history["loss"], rtol=1e-12)
+    for name in removed.params:
+        np.testing.assert_allclose(ignored.params[name], removed.params[name], rtol=1e-9, atol=1e-14)
+    found, expected = ignored.evaluate(X, SPARSE), removed.evaluate(X[keep], SPARSE[keep])
+    np.testing.assert_allclose(found, factor * expected, rtol=1e-12)
+
+
+def test_class_weights_inside_a_loss_make_a_weighted_mean():
+    classes = RNG.random(10)
+
+    def weighed(predictions, targets, reduction):
+        return softmax_cross_entropy(predictions, targets, weights=classes[targets], reduction=reduction)
+
+    model = MLP((D, 8, 10), dtype=np.float64)
+    inside, outside = make(model, weighed, batch_size=N), make(model, softmax_cross_entropy, batch_size=N)
+    fit(inside, y=LABELS, steps=3)
+    outside.fit(X, LABELS, weights=classes[LABELS], steps=3, progress=False)
+    np.testing.assert_allclose(inside.history["loss"], outside.history["loss"], rtol=1e-13)
+
+
+def test_an_example_of_weight_zero_may_have_an_infinite_loss():
+    def cliff(predictions, targets, reduction):
+        loss = squared_error(predictions, targets, reduction="none")
+        at = targets == NUMBERS[1][3]
+        return Loss(np.where(at, INF, loss.value), np.where(at, INF, loss.gradient))
+
+    weights = np.ones(N)
+    weights[3] = 0
+    trainer = make(loss=cliff, batch_size=N).fit(X, NUMBERS[1], weights=weights, steps=2, progress=False)
+    plainly = make(batch_size=N).fit(X, NUMBERS[1], weights=weights, steps=2, progress=False)
+    assert same(trainer.params, plainly.params)
+
+
+def test_weights_of_a_loss_in_another_shape_are_refused():
+    def wrong(predictions, targets, reduction):
+        loss = squared_error(predictions, targets, reduction="none")
+        return Loss(loss.value, loss.gradient, np.ones(7))
+
+    with pytest.raises(ValueError, match=r"the loss returned weights of shape \(7,\) for values of shape \(7, 1\)"):
+        fit(make(loss=wrong), steps=1)
 
 
 @pytest.mark.parametrize(

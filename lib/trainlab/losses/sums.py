@@ -56,7 +56,7 @@ def divided(gradient: np.ndarray, total: float | np.ndarray) -> np.ndarray:
     >>> divided(np.ones((2, 3)), np.array([1.0, 2.0])).tolist()
     [[1.0, 1.0, 1.0], [0.5, 0.5, 0.5]]
     """
-    if np.ndim(total) == 0:
+    if isinstance(total, (int, float)):
         return gradient / gradient.dtype.type(total)
     return gradient / _trailing(np.asarray(total, gradient.dtype), gradient)
 
