@@ -225,11 +225,13 @@ def describe(thing: object) -> str:
 
     >>> describe(functools.partial(np.linspace, 0, num=3))
     "linspace(0,){'num': 3}"
-    >>> describe(3.5), describe(object()), describe([len, object])
-    ('3.5', 'object', "[<built-in function len>, <class 'object'>]")
+    >>> describe(3.5), describe(object()), describe([len, object]), describe({20, 3})
+    ('3.5', 'object', "[<built-in function len>, <class 'object'>]", "set of ['20', '3']")
     """
     if isinstance(thing, functools.partial):
         text = f"{describe(thing.func)}{thing.args}{thing.keywords}"
+    elif isinstance(thing, (set, frozenset)):
+        text = f"{type(thing).__name__} of {sorted(map(describe, thing))}"
     elif type(thing).__repr__ is object.__repr__:
         text = type(thing).__qualname__
     else:

@@ -187,7 +187,7 @@ def sweep(
         raise ValueError("n_jobs must not be 0: -1 takes every core, 1 stays in this process")
     chunk = len(seeds) if chunk is None else checks.integer("chunk", chunk, low=1)
     parts = ["train", *dict.fromkeys(key for options in arms.values() for key in options)]
-    if isinstance(changed, str) or not set(changed) <= set(parts):
+    if not isinstance(changed, (list, tuple, set)) or not all(part in parts for part in changed):
         raise ValueError(f"changed must be a list of parts of this sweep, out of {parts}, received {changed!r}")
     tasks = [(name, start) for name in arms for start in range(0, len(seeds), chunk)]
 
@@ -273,7 +273,7 @@ def _checked_values(values, name, seeds):
         if not isinstance(key, str):
             raise ValueError(f"train must name its quantities by text, received {key!r} from arm {name!r}")
         if isinstance(value, np.ma.MaskedArray):
-            raise ValueError(f"train must return numbers, received masked ones as {key!r} of arm {name!r}: fill them, with NaN say")
+            raise ValueError(f"train must return numbers, received masked ones as {key!r} of arm {name!r}: fill them first")
     try:
         # Copies, because train may fill the same array again for its next arm.
         values = {key: np.array(value) for key, value in values.items()}
@@ -331,9 +331,7 @@ def _about(train, arms, seeds, chunk, changed):
                 f"{called} would not be known again in the folder: {error}; add {part!r} to `changed` if it stays the same"
             ) from None
 
-    options = {
-        name: {key: both(key, f"{key} of arm {name!r}", value) for key, value in options.items()} for name, options in arms.items()
-    }
+    options = {name: {key: both(key, f"{key} of arm {name!r}", its[key]) for key in its} for name, its in arms.items()}
     return {"train": both("train", "train", train), "arms": options, "seeds": seeds, "chunk": chunk}
 
 
@@ -342,29 +340,38 @@ def _about_task(about, task):
     return about | {"arms": {name: about["arms"][name]}, "seeds": about["seeds"][start : start + about["chunk"]]}
 
 
+def _parts(about, changed):
+    """Return the parts that are compared, each a text and a fingerprint, by what a message calls them."""
+    parts = {} if "train" in changed else {"train": about["train"]}
+    for name, options in about["arms"].items():
+        parts |= {f"{key} of arm {name!r}": both for key, both in options.items() if key not in changed}
+    return parts
+
+
+def _texts(about, changed):
+    options = {name: {key: text for key, (text, _) in its.items() if key not in changed} for name, its in about["arms"].items()}
+    train = {} if "train" in changed else {"train": about["train"][0]}
+    return train | {"arms": options, "seeds": about["seeds"], "chunk": about["chunk"]}
+
+
 def _differences(saved, own, changed):
     """Return a sentence for each difference, but in what may have changed."""
-
-    def texts(about):
-        options = {
-            name: {key: text for key, (text, _) in its.items() if key not in changed} for name, its in about["arms"].items()
-        }
-        return {"train": about["train"][0], "arms": options, "seeds": about["seeds"], "chunk": about["chunk"]}
-
-    before, now = texts(saved), texts(own)
-    compared = [name for name in now if name not in changed]
-    if found := [f"{name}: saved {before[name]}, received {now[name]}" for name in compared if before[name] != now[name]]:
+    before, now = _parts(saved, changed), _parts(own, changed)
+    for called in before.keys() & now.keys():
+        if before[called][1] == now[called][1]:
+            # Then they are equal, whatever their texts: that of a set has another order in another process.
+            before[called][0] = now[called][0]
+    first, second = _texts(saved, changed), _texts(own, changed)
+    if found := [f"{name}: saved {first[name]}, received {second[name]}" for name in second if first[name] != second[name]]:
         return found
-    if list(before["arms"]) != list(now["arms"]):
+    if list(saved["arms"]) != list(own["arms"]):
         # Tasks are numbered, so the same arms in another order would swap their results.
-        return [f"order of the arms: saved {list(before['arms'])}, received {list(now['arms'])}"]
-    if "train" not in changed and saved["train"] != own["train"]:
-        found = ["train: its code or what it refers to has changed since"]
-    for name, options in own["arms"].items():
-        for key in now["arms"][name]:
-            if saved["arms"][name][key] != options[key]:
-                found.append(f"{key} of arm {name!r}: its content or what it refers to has changed since")
-    return found
+        return [f"order of the arms: saved {list(saved['arms'])}, received {list(own['arms'])}"]
+    return [
+        f"{called}: its {'code' if called == 'train' else 'content'} or what it refers to has changed since"
+        for called in now
+        if before[called] != now[called]
+    ]
 
 
 def _read(file):
@@ -372,7 +379,7 @@ def _read(file):
     arrays = read_arrays(file)
     try:
         about = json.loads(arrays.pop("about").item())
-        _differences(about, about, ())
+        _differences(about, about, ())  # fails if something is missing
     except (LookupError, TypeError, ValueError, AttributeError):
         raise ValueError(f"{file} is not of a sweep") from None
     return about, {name.removeprefix("values/"): value for name, value in arrays.items()}

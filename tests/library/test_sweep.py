@@ -501,7 +501,7 @@ def test_changed_options_are_not_compared_by_text_either(tmp_path):
         sweep(train, {"a": {"k": 2, "data": "v2"}}, **options, changed=["data"])
 
 
-@pytest.mark.parametrize("changed", [["loss"], "train", ["train", "seeds"]])
+@pytest.mark.parametrize("changed", [["loss"], "train", ["train", "seeds"], None, [["train"]]])
 def test_unknown_parts_are_no_changed_parts(changed):
     with pytest.raises(ValueError) as caught:
         sweep(train, grid(rate=[1]), seeds=[0], changed=changed)
@@ -563,6 +563,17 @@ def test_numbers_of_numpy_and_nan_are_the_same_sweep_again(tmp_path):
     assert (tmp_path / "calls").read_text() == "x"
     with pytest.raises(ValueError, match=r"seeds: saved \[0, 1\], received \[1, 0\]"):
         sweep(train, arms, seeds=[1, 0], folder=tmp_path / "kept", n_jobs=1)
+
+
+def test_the_order_in_which_a_text_shows_what_is_equal_does_not_matter(tmp_path):
+    def train(seeds, tags):
+        return {"value": np.full(len(seeds), 1)}
+
+    sweep(train, {"a": {"tags": {"x": 1, "y": 2}}}, seeds=[0], folder=tmp_path, n_jobs=1)
+    sweep(train, {"a": {"tags": {"y": 2, "x": 1}}}, seeds=[0], folder=tmp_path, n_jobs=1)
+    with pytest.raises(ValueError, match="arms: saved"):
+        sweep(train, {"a": {"tags": {"y": 2, "x": 3}}}, seeds=[0], folder=tmp_path, n_jobs=1)
+    assert list(grid(tags=[{20, 3}])) == ["tags=set of ['20', '3']"]
 
 
 # --- Names ---------------------------------------------------------------------------------------
