@@ -6,6 +6,7 @@ value of the wrong kind) with a sentence that names what was received.
 
 import functools
 import math
+import re
 from collections.abc import Iterable
 from numbers import Integral, Real
 
@@ -220,13 +221,19 @@ def weights(values: ArrayLike, shape: tuple, dtype: np.dtype | type) -> np.ndarr
 def describe(thing: object) -> str:
     """Return a text that is the same in every process: no address in memory, as some ``repr`` have.
 
+    It is to be read, and may be the same for things that differ; :mod:`trainlab.identity` tells those apart.
+
     >>> describe(functools.partial(np.linspace, 0, num=3))
     "linspace(0,){'num': 3}"
-    >>> describe(3.5), describe(object())
-    ('3.5', 'object')
+    >>> describe(3.5), describe(object()), describe([len, object]), describe({20, 3})
+    ('3.5', 'object', "[<built-in function len>, <class 'object'>]", "set of ['20', '3']")
     """
     if isinstance(thing, functools.partial):
-        return f"{describe(thing.func)}{thing.args}{thing.keywords}"
-    if type(thing).__repr__ is object.__repr__:
-        return type(thing).__qualname__
-    return getattr(thing, "__qualname__", None) or repr(thing)
+        text = f"{describe(thing.func)}{thing.args}{thing.keywords}"
+    elif isinstance(thing, (set, frozenset)):
+        text = f"{type(thing).__name__} of {sorted(map(describe, thing))}"
+    elif type(thing).__repr__ is object.__repr__:
+        text = type(thing).__qualname__
+    else:
+        text = getattr(thing, "__qualname__", None) or repr(thing)
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)

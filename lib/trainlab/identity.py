@@ -3,7 +3,7 @@
 A name or a ``repr`` cannot tell: an edited function keeps its name, a long array shows only its ends.
 :func:`fingerprint` reads what is inside. Equal fingerprints mean that no difference was seen:
 
-* Values count by type and content, arrays whole; objects by their class and their state.
+* Values count by type and content, arrays whole; objects by their class and the state that ``pickle`` would keep.
 * Functions count by their bytecode, defaults, closure, and the global names they use: an edited
   helper or constant changes whatever calls it. Lines, names of files and docstrings do not count.
 * The code of installed packages and of Python is not read: it counts by its name and version.
@@ -246,7 +246,7 @@ def _code(code):
         if step.opcode in dis.hasconst:
             # A class inside stores its docstring and its line; the docstring of a function is never loaded.
             stored = steps[i + 1].argval if i + 1 < len(steps) else None
-            value = "" if stored in ("__doc__", "__firstlineno__") else fingerprint(step.argval)
+            value = "" if stored in ("__doc__", "__firstlineno__") else fingerprint(code.co_consts[step.arg])
         elif step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"):
             names.add(step.argval)
         elif step.opname == "IMPORT_NAME":

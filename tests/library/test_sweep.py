@@ -1,10 +1,12 @@
 """Sweeps: the same numbers however they are computed, and nothing lost when one is interrupted."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import warnings
 
@@ -67,10 +69,10 @@ def test_a_dask_cluster_gives_the_same_numbers():
 def test_the_order_is_that_of_the_arms_whichever_finishes_first():
     def slow_first(seeds, wait):
         time.sleep(wait)
-        return {"wait": np.full(len(seeds), wait)}
+        return {"waited": np.full(len(seeds), wait)}
 
     results = sweep(slow_first, grid(wait=[0.3, 0.0, 0.1]), seeds=[7], n_jobs=2)
-    assert results["wait"].ravel().tolist() == [0.3, 0.0, 0.1]
+    assert results["waited"].ravel().tolist() == [0.3, 0.0, 0.1]
 
 
 def test_the_table_has_a_row_for_each_arm_and_seed():
@@ -364,3 +366,370 @@ def test_an_option_cannot_be_called_like_the_seeds(reserved):
 def test_n_jobs_must_be_whole():
     with pytest.raises(TypeError, match="n_jobs must be a whole number, received 1.5"):
         sweep(train, ARMS, seeds=[0], n_jobs=1.5)
+
+
+# --- A folder never gives results of other code or other options ------------------------------------
+
+
+class Plain:
+    """An object without a text of its own."""
+
+    def __init__(self, value):
+        self.value = value
+
+
+class Locked:
+    """Cannot be compared, but can be called."""
+
+    def __init__(self, factor):
+        self.factor, self.lock = factor, threading.Lock()
+
+    def __call__(self, seeds):
+        return {"value": np.full(len(seeds), self.factor)}
+
+
+def written(source, **names):
+    """Return the function `train` that a source defines, as an edited file or cell would."""
+    space = {"__name__": "written", "np": np, **names}
+    exec(textwrap.dedent(source), space)
+    return space["train"]
+
+
+def middle(value):
+    array = np.zeros(5_000)
+    array[2_500] = value
+    return array
+
+
+SINCE = "has changed since"
+SILENT = {
+    "an edited body": (
+        {"train": written("def train(seeds): return {'v': np.full(len(seeds), 0.5)}"), "arms": {"a": {}}},
+        {"train": written("def train(seeds): return {'v': np.full(len(seeds), 50.0)}")},
+        f"train: its code or what it refers to {SINCE}",
+    ),
+    "an edited helper": (
+        {"train": written("def h(): return 1\ndef train(seeds): return {'v': np.full(len(seeds), h())}"), "arms": {"a": {}}},
+        {"train": written("def h(): return 2\ndef train(seeds): return {'v': np.full(len(seeds), h())}")},
+        f"train: its code or what it refers to {SINCE}",
+    ),
+    "another lambda": (
+        {"train": lambda seeds: {"v": np.full(len(seeds), 1)}, "arms": {"a": {}}},
+        {"train": lambda seeds: {"v": np.full(len(seeds), 2)}},
+        f"train: its code or what it refers to {SINCE}",
+    ),
+    "the middle of an array": (
+        {"train": lambda seeds, x: {"v": np.full(len(seeds), x.sum())}, "arms": {"a": {"x": middle(1)}}},
+        {"arms": {"a": {"x": middle(2)}}},
+        f"x of arm 'a': its content or what it refers to {SINCE}",
+    ),
+    "an object": (
+        {"train": lambda seeds, x: {"v": np.full(len(seeds), x.value)}, "arms": {"a": {"x": Plain(1)}, "b": {"x": Plain(1)}}},
+        {"arms": {"a": {"x": Plain(1)}, "b": {"x": Plain(2)}}},
+        f"x of arm 'b': its content or what it refers to {SINCE}",
+    ),
+    "a function": (
+        {"train": lambda seeds, x: {"v": np.full(len(seeds), x())}, "arms": {"a": {"x": lambda: 1}}},
+        {"arms": {"a": {"x": lambda: 2}}},
+        f"x of arm 'a': its content or what it refers to {SINCE}",
+    ),
+}
+
+
+@pytest.mark.parametrize("first, change, message", SILENT.values(), ids=SILENT)
+def test_a_folder_does_not_answer_for_what_was_edited(first, change, message, tmp_path):
+    options = {"seeds": [0, 1], "folder": tmp_path / "kept", "n_jobs": 1}
+    before = sweep(**first, **options)
+    np.testing.assert_array_equal(sweep(**first, **options)["v"], before["v"])
+    with pytest.raises(ValueError) as caught:
+        sweep(**first | change, **options)
+    assert str(caught.value) == f"{tmp_path / 'kept'} holds another sweep; {message}"
+    part = message.partition(":")[0].partition(" ")[0]
+    np.testing.assert_array_equal(sweep(**first | change, **options, changed=[part])["v"], before["v"])
+    with pytest.raises(ValueError, match=SINCE):  # said once, it is not said for ever
+        sweep(**first | change, **options)
+
+
+def test_results_of_two_codes_are_never_mixed_unasked(tmp_path):
+    first = written("def train(seeds, k):\n if k == 2: raise ValueError('no')\n return {'v': np.full(len(seeds), k)}")
+    second = written("def train(seeds, k): return {'v': np.full(len(seeds), 10 * k)}")
+    options = {"arms": grid(k=[1, 2]), "seeds": [0], "folder": tmp_path, "n_jobs": 1}
+    with pytest.raises(RuntimeError, match="ValueError: no"):
+        sweep(first, **options)
+    assert sweep(second, **options, changed=["train"])["v"].tolist() == [[1], [20]]
+    # The folder is the first code's, and knows which of its files are not.
+    with pytest.warns(UserWarning, match="task-00001.npz is of another sweep; train: its code or"):
+        with pytest.raises(RuntimeError, match="ValueError: no"):
+            sweep(first, **options)
+    with pytest.raises(ValueError, match="holds another sweep; train: its code or"):
+        sweep(second, **options)
+
+
+def test_what_cannot_be_compared_is_refused_unless_named(tmp_path):
+    options = {"arms": {"a": {}}, "seeds": [0], "n_jobs": 1}
+    assert sweep(Locked(1), **options)["value"].item() == 1
+    with pytest.raises(TypeError) as caught:
+        sweep(Locked(1), **options, folder=tmp_path)
+    assert str(caught.value) == (
+        "train would not be known again in the folder: a lock cannot be compared: cannot pickle '_thread.lock' object "
+        "(found in Locked > lock); add 'train' to `changed` if it stays the same"
+    )
+    assert not list(tmp_path.iterdir())
+    assert sweep(Locked(1), **options, folder=tmp_path, changed=["train"])["value"].item() == 1
+    assert sweep(Locked(2), **options, folder=tmp_path, changed=["train"])["value"].item() == 1
+    with pytest.raises(TypeError, match="would not be known again"):
+        sweep(Locked(1), **options, folder=tmp_path)
+
+    def train(seeds, lock):
+        return {"value": np.full(len(seeds), 3)}
+
+    options = {"arms": {"a": {"lock": threading.Lock()}}, "seeds": [0], "folder": tmp_path / "new"}
+    with pytest.raises(TypeError, match="^lock of arm 'a' would not be known again .* add 'lock' to `changed`"):
+        sweep(train, **options)
+
+
+def test_changed_options_are_not_compared_by_text_either(tmp_path):
+    def train(seeds, k, data):
+        return {"value": np.full(len(seeds), k)}
+
+    options = {"seeds": [0], "folder": tmp_path, "n_jobs": 1}
+    sweep(train, {"a": {"k": 1, "data": "v1"}}, **options)
+    with pytest.raises(ValueError, match="holds another sweep; arms: saved .*'v1'.*, received .*'v2'"):
+        sweep(train, {"a": {"k": 1, "data": "v2"}}, **options)
+    assert sweep(train, {"a": {"k": 1, "data": "v2"}}, **options, changed=["data"])["value"].item() == 1
+    with pytest.raises(ValueError, match="holds another sweep; arms: saved {'a': {'k': '1'}}, received {'a': {'k': '2'}}"):
+        sweep(train, {"a": {"k": 2, "data": "v2"}}, **options, changed=["data"])
+
+
+@pytest.mark.parametrize("changed", [["loss"], "train", ["train", "seeds"], None, [["train"]]])
+def test_unknown_parts_are_no_changed_parts(changed):
+    with pytest.raises(ValueError) as caught:
+        sweep(train, grid(rate=[1]), seeds=[0], changed=changed)
+    assert str(caught.value) == f"changed must be a list of parts of this sweep, out of ['train', 'rate'], received {changed!r}"
+
+
+def test_a_file_of_another_sweep_is_not_taken(tmp_path):
+    def train(seeds, k, factor=1):
+        return {"value": np.full(len(seeds), k * factor)}
+
+    arms = {"a": {"k": 1}, "b": {"k": 2}}
+    others = {"a": {"k": 1, "factor": 5}, "b": {"k": 2, "factor": 5}}
+    options = {"seeds": [0], "n_jobs": 1}
+    sweep(train, arms, **options, folder=tmp_path / "first")
+    sweep(train, others, **options, folder=tmp_path / "second")
+    shutil.copy(tmp_path / "second" / "task-00001.npz", tmp_path / "first")
+    with pytest.warns(UserWarning, match="computed again: .*task-00001.npz is of another sweep; arms: saved"):
+        assert sweep(train, arms, **options, folder=tmp_path / "first")["value"].tolist() == [[1], [2]]
+    # As if both had been started at once, and the second's label had come last.
+    shutil.copy(tmp_path / "second" / "sweep.npz", tmp_path / "first")
+    with pytest.raises(ValueError, match="holds another sweep"):
+        sweep(train, arms, **options, folder=tmp_path / "first")
+    with pytest.warns(UserWarning, match="is of another sweep"):
+        assert sweep(train, others, **options, folder=tmp_path / "first")["value"].tolist() == [[5], [10]]
+    shutil.copy(tmp_path / "first" / "task-00000.npz", tmp_path / "first" / "task-00001.npz")
+    with pytest.warns(UserWarning, match="is of another sweep"):
+        assert sweep(train, others, **options, folder=tmp_path / "first")["value"].tolist() == [[5], [10]]
+
+
+def test_a_folder_deleted_in_between_loses_nothing_silently(tmp_path):
+    def train(seeds, k):
+        if k == 1:
+            shutil.rmtree(tmp_path / "kept")
+        return {"value": np.full(len(seeds), k)}
+
+    with pytest.raises(FileNotFoundError) as caught:
+        sweep(train, grid(k=[0, 1, 2]), seeds=[0], n_jobs=1, folder=tmp_path / "kept")
+    assert sorted(caught.value.finished) == ["k=0", "k=1"]
+
+
+def test_a_label_that_is_none_is_refused(tmp_path):
+    write_arrays(tmp_path / "sweep.npz", {"x": np.zeros(1)})
+    with pytest.raises(ValueError, match="sweep.npz is not of a sweep"):
+        sweep(train, ARMS, seeds=[0], folder=tmp_path)
+    write_arrays(tmp_path / "sweep.npz", {"about": np.array('{"train": "train"}')})
+    with pytest.raises(ValueError, match="sweep.npz is not of a sweep"):
+        sweep(train, ARMS, seeds=[0], folder=tmp_path)
+
+
+def test_numbers_of_numpy_and_nan_are_the_same_sweep_again(tmp_path):
+    def train(seeds, x):
+        calls = tmp_path / "calls"
+        calls.write_text((calls.read_text() if calls.exists() else "") + "x")
+        return {"value": np.full(len(seeds), np.nansum(x))}
+
+    for seeds in ([0, 1], np.array([0, 1], np.uint8), range(2)):
+        arms = {"a": {"x": np.array([1.0, np.nan, 2.0])}}
+        assert sweep(train, arms, seeds=seeds, folder=tmp_path / "kept", n_jobs=1)["value"].tolist() == [[3, 3]]
+    assert (tmp_path / "calls").read_text() == "x"
+    with pytest.raises(ValueError, match=r"seeds: saved \[0, 1\], received \[1, 0\]"):
+        sweep(train, arms, seeds=[1, 0], folder=tmp_path / "kept", n_jobs=1)
+
+
+def test_the_order_in_which_a_text_shows_what_is_equal_does_not_matter(tmp_path):
+    def train(seeds, tags):
+        return {"value": np.full(len(seeds), 1)}
+
+    sweep(train, {"a": {"tags": {"x": 1, "y": 2}}}, seeds=[0], folder=tmp_path, n_jobs=1)
+    sweep(train, {"a": {"tags": {"y": 2, "x": 1}}}, seeds=[0], folder=tmp_path, n_jobs=1)
+    with pytest.raises(ValueError, match="arms: saved"):
+        sweep(train, {"a": {"tags": {"y": 2, "x": 3}}}, seeds=[0], folder=tmp_path, n_jobs=1)
+    assert list(grid(tags=[{20, 3}])) == ["tags=set of ['20', '3']"]
+
+
+# --- Names ---------------------------------------------------------------------------------------
+
+
+def test_arms_whose_names_are_one_as_text_are_refused():
+    with pytest.raises(ValueError, match="^arms need names that differ as text, received 1 and '1'$"):
+        sweep(train, {1: {"rate": 1}, "1": {"rate": 2}}, seeds=[0])
+
+
+@pytest.mark.parametrize(
+    "values, text",
+    [
+        ([lambda: 1, lambda: 2], "<lambda>"),
+        ([middle(1), middle(2)], repr(middle(1))),
+        ([Plain(1), Plain(2)], "Plain"),
+        ([threading.Lock(), threading.Lock()], "<unlocked _thread.lock object>"),
+    ],
+    ids=["lambdas", "arrays", "objects", "locks"],
+)
+def test_different_values_of_one_name_are_refused_as_that(values, text):
+    with pytest.raises(ValueError) as caught:
+        grid(rate=[1], x=values)
+    assert str(caught.value) == (
+        f"a grid names its arms by their values, and two different ones of 'x' are called {text}: "
+        "write a dict of arms instead, with names of your own"
+    )
+
+
+def test_equal_values_of_any_kind_are_refused_as_before():
+    with pytest.raises(ValueError, match="^a grid needs different values, received x=Plain twice$"):
+        grid(x=[Plain(1), Plain(1)])
+
+
+def test_a_quantity_does_not_replace_an_option():
+    calls = []
+
+    def train(seeds, loss):
+        calls.append(loss)
+        return {"loss": np.zeros(len(seeds))}
+
+    with pytest.raises(ValueError, match="^a quantity must not be called as an option is, received the quantity and the option 'loss'"):
+        sweep(train, grid(loss=["a", "b"]), seeds=[0], n_jobs=1)
+    assert calls == ["a"]
+
+
+def test_an_option_called_arm_has_no_place_in_the_table():
+    results = sweep(lambda seeds, arm: {"value": np.full(len(seeds), arm)}, grid(arm=[1, 2]), seeds=[0], n_jobs=1)
+    assert results["value"].tolist() == [[1], [2]]
+    with pytest.raises(ValueError, match="the table's column 'arm' holds the arms' names, received an option 'arm' in arm 'arm=1'"):
+        results.table()
+
+
+# --- What train returns, and what it does to its options --------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "second, message",
+    [
+        (np.zeros((1, 3)), "a row of 'v' has shape (2,) and dtype float64 for arm 'n=0', shape (3,) and dtype float64 for arm 'n=1'"),
+        (np.zeros((1, 2), int), "a row of 'v' has shape (2,) and dtype float64 for arm 'n=0', shape (2,) and dtype int64 for arm 'n=1'"),
+    ],
+    ids=["shape", "dtype"],
+)  # fmt: skip
+@pytest.mark.parametrize("folder", [False, True])
+def test_what_does_not_fit_is_refused_at_once_and_nothing_is_lost(second, message, folder, tmp_path):
+    trained = []
+
+    def run(seeds, n):
+        trained.append(n)
+        return {"v": second if n == 1 else np.full((1, 2), 0.5)}
+
+    options = {"seeds": [4], "n_jobs": 1} | ({"folder": tmp_path, "changed": ["train"]} if folder else {})
+    with pytest.raises(ValueError) as caught:
+        sweep(run, grid(n=[0, 1, 2]), **options)
+    assert str(caught.value) == "train must return one shape and one kind of numbers for every arm and seed: " + message
+    assert trained == [0, 1] and list(caught.value.finished) == ["n=0", "n=1"]
+    [(seeds, values)] = caught.value.finished["n=0"]
+    assert seeds == [4] and values["v"].tolist() == [[0.5, 0.5]]
+    np.testing.assert_array_equal(caught.value.finished["n=1"][0][1]["v"], second)
+    assert "2 of 3 calls of train" in caught.value.__notes__[-1]
+    if folder:
+        second = np.full((1, 2), 0.25)
+        assert sweep(run, grid(n=[0, 1, 2]), **options)["v"][:, 0, 0].tolist() == [0.5, 0.25, 0.5]
+        assert trained == [0, 1, 1, 2]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_failure_without_a_folder_keeps_what_was_trained(error, tmp_path):
+    runs = Interrupted(tmp_path, error)
+    (tmp_path / "broken").touch()
+    with pytest.raises(error) as caught:
+        sweep(runs, grid(arm=[0, 2, 3]), seeds=[0, 3, 6], chunk=2, n_jobs=1)
+    [(first, values), (second, rest)] = caught.value.finished["arm=0"]
+    assert (first, second) == ([0, 3], [6]) and values["value"].tolist() == [0, 1] and rest["value"].tolist() == [2]
+    assert list(caught.value.finished) == ["arm=0"]
+
+
+def test_files_that_do_not_fit_each_other_are_refused_before_training(tmp_path):
+    def run(seeds, n):
+        (tmp_path / f"ran-{n}").touch()
+        return {"v": np.zeros((len(seeds), 2))}
+
+    options = {"train": run, "arms": grid(n=[0, 1]), "seeds": [0], "folder": tmp_path / "kept", "n_jobs": 1}
+    sweep(**options)
+    file = tmp_path / "kept" / "task-00001.npz"
+    write_arrays(file, read_arrays(file) | {"values/v": np.zeros((1, 3))})
+    with pytest.raises(ValueError, match=r"shape \(3,\) and dtype float64 for arm 'n=1'") as caught:
+        sweep(**options)
+    assert sorted(caught.value.finished) == ["n=0", "n=1"]
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_task_that_changes_its_options_changes_nobody_elses(n_jobs):
+    def train(seeds, options, rng):
+        options["steps"] += 1
+        options["list"].append(0)
+        return {"steps": np.full(len(seeds), options["steps"]), "draw": np.full(len(seeds), rng.normal())}
+
+    shared = {"options": {"steps": 1, "list": []}, "rng": np.random.default_rng(0)}
+    results = sweep(train, {"a": shared, "b": shared}, seeds=[0, 1], chunk=1, n_jobs=n_jobs)
+    assert results["steps"].tolist() == [[2, 2], [2, 2]] and len(set(results["draw"].ravel())) == 1
+    assert results.arms["a"]["options"] == {"steps": 1, "list": []} == shared["options"]
+
+
+def test_a_buffer_that_is_filled_again_does_not_change_what_was_returned():
+    buffer = np.zeros((4, 3))
+
+    def train(seeds, k):
+        buffer[:] = k
+        return {"value": buffer[: len(seeds)], "column": buffer[: len(seeds), 0]}
+
+    results = sweep(train, grid(k=[1.0, 2.0]), seeds=[0, 1], n_jobs=1)
+    assert results["value"][:, 0, 0].tolist() == [1, 2] == results["column"][:, 1].tolist()
+
+
+@pytest.mark.parametrize(
+    "value, message",
+    [
+        ({"v": np.ma.array([1, 2], mask=[0, 1])}, "train must return numbers, received masked ones as 'v' of arm 'a'"),
+        ({"v": np.array([1, 2], object)}, "'v' of arm 'a' has shape (2,) and dtype object for 2 seeds"),
+        ({"v": [[1], [1, 2]]}, "train must return arrays, received from arm 'a' what is none: setting an array element"),
+        ({"v": np.array([1j, 2])}, "'v' of arm 'a' has shape (2,) and dtype complex128"),
+        ({3: [1, 2]}, "train must name its quantities by text, received 3 from arm 'a'"),
+    ],
+)
+def test_what_is_no_plain_array_of_numbers_is_refused(value, message):
+    with pytest.raises(ValueError) as caught:
+        sweep(**returning(value), n_jobs=1)
+    assert message in str(caught.value)
+
+
+def test_half_precision_comes_back_as_it_was(tmp_path):
+    def train(seeds):
+        return {"v": np.array([0.1, 1e-7], np.float16)}
+
+    for _ in range(2):
+        results = sweep(train, {"a": {}}, seeds=[0, 1], folder=tmp_path, n_jobs=1)
+        assert results["v"].dtype == np.float16 and results["v"].tolist() == [train([0, 1])["v"].tolist()]
