@@ -421,7 +421,6 @@ class Adam(_Optimizer):
         first_share, second_share = 1 - self.beta1**updates, 1 - self.beta2**updates
         for name, parameter, gradient, new in ready:
             own_rate, decay = self._options(name, rate) if self.groups else (rate, self.weight_decay)
-            own_rate = _like(own_rate, parameter)
             first = np.multiply(state[f"first/{name}"], self.beta1, out=new_state[f"first/{name}"])
             first += (1 - self.beta1) * gradient
             second = np.multiply(state[f"second/{name}"], self.beta2, out=new_state[f"second/{name}"])
@@ -430,8 +429,8 @@ class Adam(_Optimizer):
             if decay > 0:
                 # A float16 result is rounded once, so its decayed value waits elsewhere.
                 place = new if new.dtype == parameter.dtype else None
-                parameter = np.multiply(parameter, 1 - own_rate * decay, out=place)
-            np.subtract(parameter, own_rate * (first / first_share) / size, out=new)
+                parameter = np.multiply(parameter, _like(1 - own_rate * decay, parameter), out=place)
+            np.subtract(parameter, _like(own_rate, parameter) * (first / first_share) / size, out=new)
 
 
 @dataclass(frozen=True, repr=False)
