@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from trainlab import checks
-from trainlab.models import Params
+from trainlab.models import Params, text_of
 
 # The new parameters and the new state, to be written by an update.
 Out = tuple[Params, Params]
@@ -216,11 +216,7 @@ class _Optimizer:
             raise ValueError(f"{type(self).__name__} has no weight_decay, received one in {groups!r}")
 
     def __repr__(self):
-        options = {field.name: getattr(self, field.name) for field in fields(self)}
-        # Checkpoints compare this text: without groups, it stays what it was before there were any.
-        groups = options.pop("groups")
-        options |= {"groups": groups} if groups else {}
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in options.items())})"
+        return text_of(self, late="groups")
 
     def _zeros(self, params):
         """Return zeros for each parameter, for the state; refuse what no update could work with."""
