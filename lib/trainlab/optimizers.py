@@ -75,10 +75,10 @@ class Group:
             object.__setattr__(self, "weight_decay", checks.number("weight_decay", self.weight_decay, low=0))
 
 
-# The decay of GPT-2-style training code for trainlab.transformer.Decoder: weights decay, biases, gains and
-# embeddings do not. Karpathy (2020), minGPT, `configure_optimizers` in mingpt/model.py, commit bbbdac7.
+#: The decay of GPT-2-style training code for trainlab.transformer.Decoder: weights decay, biases, gains and
+#: embeddings do not. Karpathy (2020), minGPT, ``configure_optimizers`` in mingpt/model.py, commit bbbdac7.
 NO_DECAY = Group(("b_*", "bias*", "gain*", "E", "P"), weight_decay=0.0)
-# The same for trainlab.models.Linear and MLP: only weights decay.
+#: The same for trainlab.models.Linear and MLP: only weights decay.
 BIASES = Group("b*", weight_decay=0.0)
 
 
