@@ -8,7 +8,7 @@ from trainlab import data, evidence
 from trainlab.callbacks import Checkpoint, EarlyStopping, Evaluation, ReduceOnPlateau
 from trainlab.losses import Loss, huber, softmax_cross_entropy
 from trainlab.models import MLP, Linear
-from trainlab.optimizers import SGD, AdamW, clip_by_global_norm
+from trainlab.optimizers import BIASES, NO_DECAY, SGD, AdamW, Group, clip_by_global_norm
 from trainlab.schedules import Cosine, Schedule, Warmup
 from trainlab.sweep import Results, grid, sweep
 from trainlab.trainer import Trainer
@@ -35,6 +35,11 @@ assert_type(Trainer.resume("runs", Linear(1, 1), softmax_cross_entropy, SGD(), s
 
 clipped, norm = clip_by_global_norm(trainer.params, 1.0)
 assert_type(clipped, dict[str, np.ndarray])
+optimizer = SGD(0.9, groups=[BIASES, Group(("W1", "W2"), rate=0.5)])
+state = optimizer.init(trainer.params)
+optimizer.update(trainer.params, clipped, state, 0.1, out=(dict(trainer.params), dict(state)))
+AdamW(weight_decay=0.1, groups=(NO_DECAY,))
+Decoder(5, 8, 4, 2, 1, padding=0)
 logits, cache = Decoder(5, 8, 4, 2, 1).forward(trainer.params, [[0, 1]])
 assert_type(logits, np.ndarray)
 

@@ -10,7 +10,7 @@ inputs of shape (n, d), seen by all, or (R, n, d), one batch each, give outputs 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,37 @@ def sum_rows(gradient: np.ndarray) -> np.ndarray:
     return np.ones(gradient.shape[-2], gradient.dtype) @ gradient
 
 
+def check_dtype(dtype: Any) -> None:
+    """Refuse a type of parameters in which sums over examples would overflow or lose their digits.
+
+    >>> check_dtype(np.float16)
+    Traceback (most recent call last):
+        ...
+    ValueError: dtype must be float32 or float64 (or wider), received float16
+    """
+    try:
+        # NumPy takes None for float64.
+        known = np.dtype(object if dtype is None else dtype)
+    except TypeError:
+        known = np.dtype(object)
+    if known.kind != "f":
+        received = repr(dtype) if known.kind == "O" else known
+        raise TypeError(f"dtype must be float32 or float64 (or wider), received {received}")
+    if known.itemsize < 4:
+        raise ValueError(f"dtype must be float32 or float64 (or wider), received {known}")
+
+
+def text_of(value: Any, late: str) -> str:
+    """Return a dataclass's text, with the field `late` at its end, and only where it is given.
+
+    Checkpoints compare such texts: one from before there was the field stays true.
+    """
+    options = {field.name: getattr(value, field.name) for field in fields(value)}
+    given = options.pop(late)
+    options |= {late: given} if given not in (None, ()) else {}
+    return f"{type(value).__name__}({', '.join(f'{name}={option!r}' for name, option in options.items())})"
+
+
 def _check_columns(x, inputs):
     if x.ndim < 2 or x.shape[-1] != inputs:
         raise ValueError(f"inputs must have shape (..., n, {inputs}), received {x.shape}")
@@ -38,7 +69,15 @@ class Linear:
     Parameters
     ----------
     inputs, outputs : int, at least 1
-    dtype : floating-point type of the parameters
+    dtype : float32, float64 or wider
+        The type of the parameters.
+
+    Raises
+    ------
+    ValueError
+        If a size is below 1 or `dtype` is float16.
+    TypeError
+        If a size is no whole number or `dtype` no floating-point type.
 
     Examples
     --------
@@ -62,6 +101,7 @@ class Linear:
         return self.dtype
 
     def __post_init__(self):
+        check_dtype(self.dtype)
         for name in ("inputs", "outputs"):
             object.__setattr__(self, name, checks.integer(name, getattr(self, name), low=1))
 
@@ -104,12 +144,15 @@ class MLP:
         Width of each layer, inputs first, outputs last: ``(64, 32, 10)`` has one hidden layer.
     activation : "relu" or "tanh"
         :math:`\phi`. At 0 the derivative of the ReLU is taken to be 0.
-    dtype : floating-point type of the parameters
+    dtype : float32, float64 or wider
+        The type of the parameters.
 
     Raises
     ------
     ValueError
-        If there are fewer than two sizes, a size is below 1, or the activation is unknown.
+        If there are fewer than two sizes, a size is below 1, the activation is unknown, or `dtype` is float16.
+    TypeError
+        If a size is no whole number or `dtype` no floating-point type.
 
     Examples
     --------
@@ -132,6 +175,7 @@ class MLP:
         return self.dtype
 
     def __post_init__(self):
+        check_dtype(self.dtype)
         sizes = tuple(checks.integer("a layer's size", size, low=1) for size in self.sizes)
         if len(sizes) < 2:
             raise ValueError(f"sizes must name inputs and outputs at least, received {sizes}")

@@ -5,15 +5,173 @@ An optimizer holds options, no state. ``init`` makes the state for given paramet
 that the schedule stays the only place where rates come from.
 """
 
-from dataclasses import dataclass
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
+from typing import Any
 
 import numpy as np
 
 from trainlab import checks
-from trainlab.models import Params
+from trainlab.models import Params, text_of
 
 # The new parameters and the new state, to be written by an update.
 Out = tuple[Params, Params]
+
+# The types that are computed with as they are, and the smallest factor that keeps its digits in each.
+SMALLEST_FACTOR = {np.dtype(np.float32): 1e-30, np.dtype(np.float64): 1e-300}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Options of their own for some of the parameters, chosen by name.
+
+    Parameters
+    ----------
+    names : str, or several
+        Patterns as in :func:`fnmatch.fnmatchcase`: ``"b*"`` is every name that begins with b. A
+        parameter belongs to the first of an optimizer's groups that has a pattern for it.
+    rate : float, at least 0
+        Multiplies the schedule's rate. 0 freezes: the parameters stay what they are.
+    weight_decay : float, at least 0, optional
+        Instead of the optimizer's.
+
+    Raises
+    ------
+    ValueError
+        If there is no name, or an option is out of its range.
+    TypeError
+        If a name is no text, or an option no number.
+
+    Examples
+    --------
+    Decay the weights, leave the biases alone, and let the first layer learn at a tenth of the rate:
+
+    >>> optimizer = SGD(weight_decay=0.5, groups=[Group("b*", weight_decay=0.0), Group("W1", rate=0.1)])
+    >>> params = {"W1": np.array([1.0]), "b1": np.array([1.0]), "W2": np.array([1.0])}
+    >>> optimizer.update(params, {name: np.array([0.0]) for name in params}, optimizer.init(params), rate=1.0)
+    >>> {name: value.item() for name, value in params.items()}
+    {'W1': 0.95, 'b1': 1.0, 'W2': 0.5}
+    """
+
+    names: str | Sequence[str]
+    rate: float = 1.0
+    weight_decay: float | None = None
+
+    def __post_init__(self):
+        if not isinstance(self.names, (str, list, tuple)):
+            raise TypeError(f"names must be a pattern or a list of them, received {self.names!r}")
+        names = (self.names,) if isinstance(self.names, str) else tuple(self.names)
+        if not names:
+            raise ValueError("names must hold at least one pattern, received none")
+        for name in names:
+            if not isinstance(name, str):
+                raise TypeError(f"names must be texts, received {name!r}")
+        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "rate", checks.number("rate", self.rate, low=0))
+        if self.weight_decay is not None:
+            object.__setattr__(self, "weight_decay", checks.number("weight_decay", self.weight_decay, low=0))
+
+
+#: The decay of GPT-2-style training code for trainlab.transformer.Decoder: weights decay, biases, gains and
+#: embeddings do not. Karpathy (2020), minGPT, ``configure_optimizers`` in mingpt/model.py, commit bbbdac7.
+NO_DECAY = Group(("b_*", "bias*", "gain*", "E", "P"), weight_decay=0.0)
+#: The same for trainlab.models.Linear and MLP: only weights decay.
+BIASES = Group("b*", weight_decay=0.0)
+
+
+@functools.lru_cache(maxsize=4096)
+def _group_of(groups, name):
+    return next((group for group in groups if any(fnmatchcase(name, pattern) for pattern in group.names)), None)
+
+
+def _array(what, value):
+    """Return `value` as an array of NumPy's own class that shares its memory, or refuse it."""
+    if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{what} must be a NumPy array, received {type(value).__name__}")
+    return np.asarray(value)
+
+
+def _parameter(name, value):
+    array = _array(f"the parameter {name!r}", value)
+    if array.dtype.kind != "f":
+        raise TypeError(f"the parameter {name!r} must be of a floating-point type, received dtype {array.dtype}")
+    return array
+
+
+def _gradient(name, value):
+    # What NumPy computes from an array without axes is one of its numbers.
+    value = np.asarray(value) if isinstance(value, np.generic) else value
+    array = _array(f"the gradient of {name!r}", value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"the gradient of {name!r} must be real numbers, received dtype {array.dtype}")
+    return array
+
+
+def _wide(dtype):
+    """Return the type to compute in: the parameter's own, but float32 for float16."""
+    return np.promote_types(dtype, np.float32)
+
+
+def _ready_one(name, parameter, gradient, new):
+    """Return a parameter and its gradient in types to compute in, or refuse them."""
+    parameter, gradient, new = _parameter(name, parameter), _gradient(name, gradient), _parameter(name, new)
+    if gradient.shape != parameter.shape:
+        raise ValueError(f"the gradient of {name!r} has shape {gradient.shape}, the parameter {parameter.shape}")
+    if (new.shape, new.dtype) != (parameter.shape, parameter.dtype):
+        raise ValueError(
+            f"out must hold {name!r} as {parameter.dtype} of shape {parameter.shape}, received {new.dtype} of shape {new.shape}"
+        )
+    if not new.flags.writeable:
+        raise ValueError(f"the parameter {name!r} cannot be written to: its array is read-only")
+    wide = _wide(parameter.dtype)
+    return parameter.astype(wide, copy=False), gradient.astype(np.promote_types(gradient.dtype, wide), copy=False)
+
+
+def _ready(params, gradients, rate, new_params):
+    """Return the rate, and for each parameter its name, value, gradient and the place for its new value.
+
+    Everything is looked at before anything is written: an update that is refused has changed nothing.
+    """
+    rate = _rate(rate)
+    if gradients.keys() != params.keys():
+        raise ValueError(f"gradients must have the parameters' names {list(params)}, received {list(gradients)}")
+    ready = []
+    for name, parameter in params.items():
+        gradient, new = gradients[name], new_params.get(name)
+        # The usual case, told in a fraction of a microsecond.
+        if not (
+            type(parameter) is type(gradient) is type(new) is np.ndarray
+            and gradient.dtype is new.dtype is parameter.dtype in SMALLEST_FACTOR
+            and parameter.shape == gradient.shape == new.shape
+            and new.flags.writeable
+        ):
+            parameter, gradient = _ready_one(name, parameter, gradient, new)
+        if type(rate) is not float and parameter.shape[:1] != rate.shape:
+            raise ValueError(
+                f"a rate of shape {rate.shape} is one for each replica, the parameter {name!r} has shape {parameter.shape}"
+            )
+        ready.append((name, parameter, gradient, new))
+    return rate, ready
+
+
+def _rate(rate):
+    """Return the rate as a ``float``, or as an array with one for each replica."""
+    if type(rate) is float:
+        if not 0 <= rate < math.inf:
+            raise ValueError(f"rate must be finite and at least 0, received {rate}")
+        return rate
+    array = np.asarray(rate)
+    if array.dtype.kind not in "iuf" or isinstance(rate, np.ma.MaskedArray):
+        raise TypeError(f"rate must be a number, or an array with one for each replica, received {rate!r}")
+    if array.ndim > 1:
+        raise ValueError(f"rate must be a number or have shape (R,), received shape {array.shape}")
+    bad = ~((array >= 0) & (array < np.inf))
+    if bad.any():
+        raise ValueError(f"rate must be finite and at least 0, received {array[bad].flat[0]}")
+    return array if array.ndim else float(array)
 
 
 def _like(rate, parameter):
@@ -22,19 +180,63 @@ def _like(rate, parameter):
     # parameter's here, it rounds as the Python number does.
     if type(rate) is float:
         return rate
-    rate = np.asarray(rate, parameter.dtype)
-    return rate if rate.ndim == 0 else rate.reshape(rate.shape + (1,) * (parameter.ndim - 1))
+    return _shaped(np.asarray(rate, parameter.dtype), parameter)
+
+
+def _shaped(values, array):
+    """Return `values`, one or one for each replica, with the axes to go with `array`."""
+    return values if values.ndim == 0 else values.reshape(values.shape + (1,) * (array.ndim - 1))
 
 
 def _subtract(parameter, rate, step, new):
     """Write parameter - rate * step to `new`, which may be the parameter itself."""
     # Where `new` can hold the product on the way, no memory is asked for: a third of the time for large parameters.
-    spare = new if new is not parameter and new.dtype == step.dtype else None
+    free = new is not parameter and new.dtype == step.dtype and not np.may_share_memory(new, parameter)
+    spare = new if free else None
     np.subtract(parameter, np.multiply(rate, step, out=spare), out=new)
 
 
-@dataclass(frozen=True)
-class SGD:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class _Optimizer:
+    """What the optimizers share: groups of parameters."""
+
+    groups: Sequence[Group] = ()
+
+    # Without decay, unless a subclass makes an option of it.
+    weight_decay = 0.0
+
+    def __post_init__(self):
+        groups: Any = self.groups
+        if not isinstance(groups, (list, tuple)) or not all(isinstance(group, Group) for group in groups):
+            raise TypeError(f"groups must be a tuple of Group, received {groups!r}")
+        object.__setattr__(self, "groups", tuple(groups))
+        if "weight_decay" in (field.name for field in fields(self)):
+            object.__setattr__(self, "weight_decay", checks.number("weight_decay", self.weight_decay, low=0))
+        elif any(group.weight_decay is not None for group in groups):
+            raise ValueError(f"{type(self).__name__} has no weight_decay, received one in {groups!r}")
+
+    def __repr__(self):
+        return text_of(self, late="groups")
+
+    def _zeros(self, params):
+        """Return zeros for each parameter, for the state; refuse what no update could work with."""
+        arrays = {name: _parameter(name, value) for name, value in params.items()}
+        for group in self.groups:
+            for pattern in group.names:
+                if not any(fnmatchcase(name, pattern) for name in params):
+                    raise ValueError(f"the pattern {pattern!r} of {group} matches no parameter; there are {list(params)}")
+        return {name: np.zeros_like(array, _wide(array.dtype)) for name, array in arrays.items()}
+
+    def _options(self, name, rate):
+        """Return the rate and the weight decay of a parameter."""
+        group = _group_of(self.groups, name)
+        if group is None:
+            return rate, self.weight_decay
+        return rate * group.rate, self.weight_decay if group.weight_decay is None else group.weight_decay
+
+
+@dataclass(frozen=True, repr=False)
+class SGD(_Optimizer):
     r"""Stochastic gradient descent, with momentum if wanted.
 
     .. math:: g \leftarrow \nabla L + \lambda \theta, \qquad
@@ -52,12 +254,16 @@ class SGD:
     nesterov : bool
         Needs a momentum above 0.
     weight_decay : float, at least 0
-        Adds this multiple of every parameter, biases too, to its gradient.
+        Adds this multiple of every parameter to its gradient, biases too unless a group says otherwise.
+    groups : sequence of Group
+        Parameters with options of their own.
 
     Raises
     ------
     ValueError
         If an option is out of its range, or `nesterov` is asked for without momentum.
+    TypeError
+        If an option is of the wrong kind.
 
     Examples
     --------
@@ -75,16 +281,25 @@ class SGD:
     weight_decay: float = 0.0
 
     def __post_init__(self):
+        super().__post_init__()
         object.__setattr__(self, "momentum", checks.number("momentum", self.momentum, low=0, below=1))
-        object.__setattr__(self, "weight_decay", checks.number("weight_decay", self.weight_decay, low=0))
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0, received momentum=0")
 
     def init(self, params: Params) -> Params:
-        """Return the state: a velocity of zeros for each parameter, or nothing without momentum."""
-        if self.momentum == 0:
-            return {}
-        return {name: np.zeros_like(value) for name, value in params.items()}
+        """Return the state: a velocity of zeros for each parameter, or nothing without momentum.
+
+        The velocity has the parameter's type, or float32 for float16, in which the update is computed.
+
+        Raises
+        ------
+        ValueError
+            If a pattern of a group matches no parameter.
+        TypeError
+            If a parameter is no array of a floating-point type.
+        """
+        zeros = self._zeros(params)
+        return zeros if self.momentum > 0 else {}
 
     def update(
         self, params: Params, gradients: Params, state: Params, rate: float | np.ndarray, out: Out | None = None
@@ -93,27 +308,41 @@ class SGD:
 
         Parameters
         ----------
-        params, gradients, state : dict of arrays
+        params : dict of arrays
+            float16, float32 or float64; float16 is computed in float32 and rounded once, at the end.
+        gradients : dict of arrays
+            Of the parameters' names and shapes, and of any real type. They are left as they are.
+        state : dict of arrays
+            As :meth:`init` made it.
         rate : float, or array of shape (R,)
-            With an array, the parameters' leading axis is that of the R replicas.
+            At least 0. With an array, the parameters' leading axis is that of the R replicas.
         out : pair (params, state) of dicts of arrays, optional
             Where to write the new values: arrays of the same names, shapes and types. `params` and
             `state` are then left as they are, so that an update cut short can be forgotten.
+
+        Raises
+        ------
+        ValueError
+            If names or shapes differ, a parameter's array is read-only, or the rate is negative, not finite
+            or of another shape. Nothing has been written then.
+        TypeError
+            If a parameter or a gradient is no array, or not of such a type.
         """
         new_params, new_state = (params, state) if out is None else out
-        for name, parameter in params.items():
-            step = gradients[name]
-            if self.weight_decay > 0:
-                step = step + self.weight_decay * parameter
+        rate, ready = _ready(params, gradients, rate, new_params)
+        for name, parameter, step, new in ready:
+            own_rate, decay = self._options(name, rate) if self.groups else (rate, self.weight_decay)
+            if decay > 0:
+                step = step + decay * parameter
             if self.momentum > 0:
                 velocity = np.multiply(state[name], self.momentum, out=new_state[name])
                 velocity += step
                 step = step + self.momentum * velocity if self.nesterov else velocity
-            _subtract(parameter, _like(rate, parameter), step, new_params[name])
+            _subtract(parameter, _like(own_rate, parameter), step, new)
 
 
-@dataclass(frozen=True)
-class Adam:
+@dataclass(frozen=True, repr=False)
+class Adam(_Optimizer):
     r"""Adam: a step in units of the gradient's own recent size, for each parameter by itself.
 
     .. math:: m \leftarrow \beta_1 m + (1 - \beta_1)\, g, \qquad
@@ -130,11 +359,20 @@ class Adam:
         Memory of the gradient and of its square.
     epsilon : float, above 0
         Keeps the division finite, in the unit of the gradient.
+    groups : sequence of Group
+        Parameters with a rate of their own; there is no weight decay to set.
 
     Raises
     ------
     ValueError
-        If an option is out of its range.
+        If an option is out of its range, or a group sets a weight decay.
+    TypeError
+        If an option is of the wrong kind.
+
+    Notes
+    -----
+    The state holds the gradient's square, so a gradient above 1e19 (float16 and float32 parameters) or
+    1e154 (float64) overflows there, with NumPy's warning, and its entry moves no more. Clip such gradients first.
 
     Examples
     --------
@@ -152,42 +390,46 @@ class Adam:
     beta2: float = 0.999
     epsilon: float = 1e-8
 
-    # Adam itself has no decay; AdamW makes an option of it.
-    weight_decay = 0.0
-
     def __post_init__(self):
+        super().__post_init__()
         for name in ("beta1", "beta2"):
             object.__setattr__(self, name, checks.number(name, getattr(self, name), low=0, below=1))
         object.__setattr__(self, "epsilon", checks.number("epsilon", self.epsilon, above=0))
 
     def init(self, params: Params) -> Params:
-        """Return the state: both averages, zero, for each parameter, and the number of updates."""
+        """Return the state: both averages, zero, for each parameter, and the number of updates.
+
+        Types and refusals are those of :meth:`SGD.init`.
+        """
         state = {"updates": np.zeros((), np.int64)}
-        for name, value in params.items():
-            state[f"first/{name}"], state[f"second/{name}"] = np.zeros_like(value), np.zeros_like(value)
+        for name, zeros in self._zeros(params).items():
+            state[f"first/{name}"], state[f"second/{name}"] = zeros, zeros.copy()
         return state
 
     def update(
         self, params: Params, gradients: Params, state: Params, rate: float | np.ndarray, out: Out | None = None
     ) -> None:
-        """Make one update, in place unless `out` is given; the arguments are those of :meth:`SGD.update`."""
+        """Make one update, in place unless `out` is given; arguments and refusals are those of :meth:`SGD.update`."""
         new_params, new_state = (params, state) if out is None else out
+        rate, ready = _ready(params, gradients, rate, new_params)
         updates = int(state["updates"]) + 1
         new_state["updates"][...] = updates
         first_share, second_share = 1 - self.beta1**updates, 1 - self.beta2**updates
-        for name, parameter in params.items():
-            gradient, new = gradients[name], new_params[name]
+        for name, parameter, gradient, new in ready:
+            own_rate, decay = self._options(name, rate) if self.groups else (rate, self.weight_decay)
             first = np.multiply(state[f"first/{name}"], self.beta1, out=new_state[f"first/{name}"])
             first += (1 - self.beta1) * gradient
             second = np.multiply(state[f"second/{name}"], self.beta2, out=new_state[f"second/{name}"])
             second += (1 - self.beta2) * gradient**2
             size = np.sqrt(second / second_share) + self.epsilon
-            if self.weight_decay > 0:
-                parameter = np.multiply(parameter, 1 - _like(rate, parameter) * self.weight_decay, out=new)
-            np.subtract(parameter, _like(rate, parameter) * (first / first_share) / size, out=new)
+            if decay > 0:
+                # A float16 result is rounded once, so its decayed value waits elsewhere.
+                place = new if new.dtype == parameter.dtype else None
+                parameter = np.multiply(parameter, _like(1 - own_rate * decay, parameter), out=place)
+            np.subtract(parameter, _like(own_rate, parameter) * (first / first_share) / size, out=new)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AdamW(Adam):
     r"""Adam with decoupled weight decay: the parameters shrink by themselves, not through the gradient.
 
@@ -203,12 +445,17 @@ class AdamW(Adam):
     beta1, beta2, epsilon
         As for :class:`Adam`.
     weight_decay : float, at least 0
-        :math:`\lambda`, for all parameters, biases too.
+        :math:`\lambda`, for all parameters, biases too unless a group says otherwise:
+        ``groups=[NO_DECAY]`` for a decoder, ``groups=[BIASES]`` for an MLP.
+    groups : sequence of Group
+        Parameters with a rate or a weight decay of their own.
 
     Raises
     ------
     ValueError
         If an option is out of its range.
+    TypeError
+        If an option is of the wrong kind.
 
     Examples
     --------
@@ -224,10 +471,6 @@ class AdamW(Adam):
 
     weight_decay: float = 0.01
 
-    def __post_init__(self):
-        super().__post_init__()
-        object.__setattr__(self, "weight_decay", checks.number("weight_decay", self.weight_decay, low=0))
-
 
 def clip_by_global_norm(
     gradients: Params, max_norm: float, *, replicas: bool = False
@@ -242,6 +485,7 @@ def clip_by_global_norm(
     Parameters
     ----------
     gradients : dict of arrays
+        Of any real type; norms are computed in float64, so that no square overflows.
     max_norm : float, above 0
     replicas : bool
         Take the norm for each entry of the leading axis by itself.
@@ -249,13 +493,16 @@ def clip_by_global_norm(
     Returns
     -------
     clipped : dict of arrays
+        Of the gradients' types; whole numbers become float64.
     norm : float, or array of shape (R,)
-        The norm before clipping.
+        The norm before clipping; NaN or infinite where the gradients are.
 
     Raises
     ------
     ValueError
-        If `max_norm` is not above 0.
+        If `max_norm` is not above 0, or there are replicas and the leading axes differ.
+    TypeError
+        If a gradient is no array of real numbers.
 
     Examples
     --------
@@ -263,9 +510,58 @@ def clip_by_global_norm(
     >>> float(norm), clipped["w"].tolist()
     (5.0, [0.6000000000000001, 0.8])
     """
-    checks.number("max_norm", max_norm, above=0)
-    keep = 1 if replicas else 0
-    squares = sum((g.astype(np.float64) ** 2).sum(axis=tuple(range(keep, g.ndim))) for g in gradients.values())
-    norm = np.sqrt(squares)
-    factor = max_norm / np.maximum(norm, max_norm)
-    return {name: g * _like(factor, g) for name, g in gradients.items()}, norm
+    max_norm = checks.number("max_norm", max_norm, above=0)
+    arrays = {name: _gradient(name, value) for name, value in gradients.items()}
+    if replicas:
+        first = next(iter(arrays.values()), np.zeros(1))
+        for name, array in arrays.items():
+            if array.ndim == 0 or len(array) != first.shape[0]:
+                raise ValueError(f"replicas need gradients with one leading axis for all, {name!r} has shape {array.shape}")
+    # Runs that diverged have gradients that are not finite, and say so by their norm.
+    with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+        norm = _global_norm(arrays, replicas)
+        factor = max_norm / np.maximum(norm, max_norm)
+        return {name: _clipped(array, factor, norm, max_norm) for name, array in arrays.items()}, norm
+
+
+def _global_norm(arrays, replicas):
+    """Return the joint norm of some arrays: one, or one for each replica."""
+    norm = _root_of_squares(arrays, replicas)
+    # Squares of 1e200 overflow, those of 1e-200 vanish: count in units of the largest entry instead.
+    extreme = (norm < 1e-140) | (norm == np.inf)
+    if not extreme.any():
+        return norm
+    largest = np.zeros(norm.shape)
+    for array in arrays.values():
+        wide = np.abs(array.astype(np.float64))
+        largest = np.maximum(largest, wide.max(axis=_axes(array, replicas), initial=0))
+    unit = np.where(extreme & (largest > 0) & (largest < np.inf), largest, 1.0)
+    return np.where(extreme, unit * _root_of_squares(arrays, replicas, unit), norm)[()]
+
+
+def _root_of_squares(arrays, replicas, unit=None):
+    squares = np.float64(0)
+    for array in arrays.values():
+        wide = array.astype(np.float64)
+        if unit is not None:
+            wide /= _shaped(unit, wide)
+        squares = squares + (wide**2).sum(axis=_axes(array, replicas))
+    return np.sqrt(squares)
+
+
+def _axes(array, replicas):
+    return tuple(range(1 if replicas else 0, array.ndim))
+
+
+def _clipped(array, factor, norm, max_norm):
+    """Return `array` times `factor`, which is `max_norm` / `norm` or 1."""
+    exact = factor >= SMALLEST_FACTOR.get(array.dtype, np.inf)
+    if array.dtype in SMALLEST_FACTOR and exact.all():
+        return array * _like(factor, array)
+    # A small factor loses its digits, and float16 and whole numbers have none to lose: divide first, in float64.
+    wide = array.astype(np.float64)
+    divided = wide / _shaped(norm, wide) * max_norm
+    wide = np.where(_shaped(factor == 1, wide), wide, divided)
+    if exact.any():
+        wide = np.where(_shaped(exact, wide), array * _like(factor, array), wide)
+    return wide.astype(array.dtype if array.dtype.kind == "f" else np.float64)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from trainlab import checks
-from trainlab.models import Params, sum_rows
+from trainlab.models import Params, check_dtype, sum_rows, text_of
 
 EPSILON = 1e-5  # keeps the layer norm of a constant row finite
 
@@ -81,19 +81,36 @@ def split_heads(rows, texts, heads, parts):
     return np.moveaxis(split, (-3, -2), (0, -3))
 
 
-def attention(qkv, texts, heads):
+def causal_mask(length, dtype, real=None):
+    """Return what to add to the weights, (T, T): 0 up to a token's own place, minus infinity after it.
+
+    With `real`, which tokens are no padding, (..., n, T), padding is hidden from all others, (..., n, 1, T, T).
+
+    >>> causal_mask(2, float, real=np.array([[False, True]])).tolist()
+    [[[[0.0, -inf], [-inf, 0.0]]]]
+    """
+    mask = np.triu(np.full((length, length), -np.inf, dtype), 1)
+    if real is None:
+        return mask
+    # A token sees itself even if it is padding: a row of minus infinities would have no softmax.
+    hidden = ~real[..., None, None, :] & ~np.eye(length, dtype=bool)
+    return np.where(hidden, mask.dtype.type(-np.inf), mask)
+
+
+def attention(qkv, texts, heads, real=None):
     r"""Return causal self-attention, (..., n T, D), of queries, keys and values, (..., n T, 3 D).
 
     .. math:: \operatorname{softmax}\!\Big(\frac{Q K^\top}{\sqrt d} + M\Big) V
 
     for each text and each head of width d = D / heads, with Q, K and V the rows of its queries, keys
     and values; M is 0 up to a token's own place and minus
-    infinity after it. Vaswani et al. (2017), *Attention is all you need*.
+    infinity after it, and at padding, where `real`, (..., n, T), is false. Vaswani et al. (2017), *Attention is
+    all you need*.
     """
     q, k, v = split_heads(qkv, texts, heads, 3)
     length, scale = q.shape[-2], q.shape[-1] ** -0.5
     weights = (q * scale) @ k.mT
-    weights += np.triu(np.full((length, length), -np.inf, qkv.dtype), 1)
+    weights += causal_mask(length, qkv.dtype, real)
     weights -= weights.max(axis=-1, keepdims=True)
     np.exp(weights, out=weights)
     weights /= np.einsum("...d->...", weights)[..., None]
@@ -142,12 +159,20 @@ class Decoder:
     width : int
         Numbers for each token, D; a multiple of `heads`.
     heads, layers : int
-    dtype : floating-point type of the parameters
+    dtype : float32, float64 or wider
+        The type of the parameters.
+    padding : int, optional
+        The token that fills short texts, before or after their own tokens. No other token attends to
+        it, and positions count from a text's first real token, so a padded text has the logits that it
+        has alone. Leave it out of the loss too: ``partial(softmax_cross_entropy, ignore_index=padding)``.
 
     Raises
     ------
     ValueError
-        If a size is below 1 or `width` is no multiple of `heads`.
+        If a size is below 1, `width` is no multiple of `heads`, `dtype` is float16, or `padding` is no
+        token of the vocabulary.
+    TypeError
+        If a size or `padding` is no whole number, or `dtype` no floating-point type.
 
     Examples
     --------
@@ -164,12 +189,21 @@ class Decoder:
     heads: int
     layers: int
     dtype: type = np.float32
+    padding: int | None = None
 
     def __post_init__(self):
+        check_dtype(self.dtype)
         for name in ("vocabulary", "context", "width", "heads", "layers"):
             object.__setattr__(self, name, checks.integer(name, getattr(self, name), low=1))
         if self.width % self.heads:
             raise ValueError(f"width must be a multiple of heads, received width={self.width} and heads={self.heads}")
+        if self.padding is not None:
+            object.__setattr__(self, "padding", checks.integer("padding", self.padding))
+            if not 0 <= self.padding < self.vocabulary:
+                raise ValueError(f"padding must be a token, 0 to {self.vocabulary - 1}, received {self.padding}")
+
+    def __repr__(self):
+        return text_of(self, late="padding")
 
     @property
     def input_dtype(self) -> type:
@@ -222,18 +256,24 @@ class Decoder:
         # As a product with one-hot rows, because its transpose adds up the gradients of equal tokens.
         one_hot = (tokens.reshape(*tokens.shape[:-2], -1, 1) == np.arange(self.vocabulary)).astype(E.dtype)
         x = one_hot @ E
-        x = (x.reshape(*x.shape[:-2], texts, length, -1) + P[..., None, :length, :]).reshape(x.shape)
+        real = places = None
+        if self.padding is None:
+            x = (x.reshape(*x.shape[:-2], texts, length, -1) + P[..., None, :length, :]).reshape(x.shape)
+        else:
+            real = tokens != self.padding
+            places = self._places(real, P.dtype)
+            x += places @ P
         blocks = []
         for i in range(1, self.layers + 1):
-            x, cache = self._block(params, i, x, texts)
+            x, cache = self._block(params, i, x, texts, real)
             blocks.append(cache)
         h, norm = layer_norm(x, params["gain"], params["bias"])
         logits = (h @ E.mT).reshape(*h.shape[:-2], texts, length, self.vocabulary)
-        return logits, (one_hot, blocks, h, norm)
+        return logits, (one_hot, places, blocks, h, norm)
 
     def backward(self, params: Params, cache: Any, gradient: np.ndarray) -> Params:
         """Return the parameters' gradients, given the logits' `gradient`, (..., n, T, V)."""
-        one_hot, blocks, h, norm = cache
+        one_hot, places, blocks, h, norm = cache
         *lead, texts, length, _ = gradient.shape
         gradient = gradient.reshape(*lead, texts * length, self.vocabulary)
         gradients = {"E": gradient.mT @ h}
@@ -242,16 +282,24 @@ class Decoder:
             dx = self._block_backward(gradients, i, blocks[i - 1], dx)
         # The same matrix at both ends: its two gradients add up.
         gradients["E"] += one_hot.mT @ dx
-        places = sum_rows(dx.reshape(*lead, texts, length * self.width)).reshape(*lead, length, self.width)
+        if places is not None:
+            gradients["P"] = places.mT @ dx
+            return gradients
         gradients["P"] = np.zeros_like(params["P"])
-        gradients["P"][..., :length, :] = places
+        sums = sum_rows(dx.reshape(*lead, texts, length * self.width))
+        gradients["P"][..., :length, :] = sums.reshape(*lead, length, self.width)
         return gradients
 
-    def _block(self, params, i, x, texts):
+    def _places(self, real, dtype):
+        """Return one-hot rows, (..., n T, context), of the places of tokens, counted from each text's first real one."""
+        places = np.maximum(np.arange(real.shape[-1]) - real.argmax(axis=-1)[..., None], 0)
+        return (places.reshape(*real.shape[:-2], -1, 1) == np.arange(self.context)).astype(dtype)
+
+    def _block(self, params, i, x, texts, real):
         """Return one layer's output: attention and the MLP, each added to what came in."""
         h, norm1 = layer_norm(x, params[f"gain_attention{i}"], params[f"bias_attention{i}"])
         qkv, project = linear(h, params[f"W_qkv{i}"], params[f"b_qkv{i}"])
-        mixed, attend = attention(qkv, texts, self.heads)
+        mixed, attend = attention(qkv, texts, self.heads, real)
         h, mix = linear(mixed, params[f"W_mix{i}"], params[f"b_mix{i}"])
         x = x + h
         h, norm2 = layer_norm(x, params[f"gain_mlp{i}"], params[f"bias_mlp{i}"])

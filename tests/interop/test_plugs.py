@@ -1,4 +1,4 @@
-"""The library's schedules inside PyTorch, Optax and Keras, unchanged. `make test-interop` installs all three."""
+"""The library's schedules inside PyTorch, Optax and Keras, unchanged, and its optimizers beside PyTorch's. `make test-interop` installs all three."""
 
 import os
 
@@ -14,7 +14,9 @@ torch = pytest.importorskip("torch", exc_type=ImportError)
 
 from trainlab import schedules
 from trainlab.losses import softmax_cross_entropy
+from trainlab.optimizers import NO_DECAY, SGD, Adam, AdamW, Group
 from trainlab.schedules import Cosine, Warmup, WarmupStableDecay
+from trainlab.transformer import Decoder
 
 PEAK = 0.5
 EVERY = {
@@ -210,3 +212,67 @@ def test_pytorch_defines_the_same(ours, theirs):
         optimizer.step()
         scheduler.step()
     np.testing.assert_allclose(ours(np.arange(30)), rates, rtol=1e-12, atol=1e-15)
+
+
+# --- The same updates, as PyTorch makes them -----------------------------------------------------
+
+# start groups
+GROUPS = [Group("b*", weight_decay=0.0), Group("W1", rate=0.1)]
+
+
+def param_groups(tensors, rate, decay):
+    """The same three groups for PyTorch: biases, the first layer, the rest."""
+    return [
+        {"params": [tensors["b1"], tensors["b2"]], "lr": rate, "weight_decay": 0.0},
+        {"params": [tensors["W1"]], "lr": 0.1 * rate, "weight_decay": decay},
+        {"params": [tensors["W2"]], "lr": rate, "weight_decay": decay},
+    ]
+# end groups
+
+
+UPDATES = {
+    "SGD": (SGD(weight_decay=0.1, groups=GROUPS), torch.optim.SGD, {}, 0.1),
+    "momentum": (SGD(0.9, weight_decay=0.1, groups=GROUPS), torch.optim.SGD, {"momentum": 0.9}, 0.1),
+    "Nesterov": (
+        SGD(0.9, nesterov=True, weight_decay=0.1, groups=GROUPS),
+        torch.optim.SGD,
+        {"momentum": 0.9, "nesterov": True},
+        0.1,
+    ),
+    "Adam": (Adam(groups=[Group("W1", rate=0.1)]), torch.optim.Adam, {}, 0.0),
+    "AdamW": (AdamW(0.8, 0.9, 1e-6, weight_decay=0.1, groups=GROUPS), torch.optim.AdamW, {"betas": (0.8, 0.9), "eps": 1e-6}, 0.1),
+}
+
+
+@pytest.mark.parametrize("ours, theirs, options, decay", UPDATES.values(), ids=list(UPDATES))
+def test_groups_are_pytorchs_param_groups(ours, theirs, options, decay):
+    rng, rate = np.random.default_rng(0), 0.05
+    params = {name: rng.normal(size=shape) for name, shape in (("W1", (4, 3)), ("b1", 3), ("W2", (3, 2)), ("b2", 2))}
+    tensors = {name: torch.nn.Parameter(torch.tensor(value)) for name, value in params.items()}
+    optimizer, state = theirs(param_groups(tensors, rate, decay), **options), ours.init(params)
+    for step in range(30):
+        gradients = {name: rng.normal(size=value.shape) * 10.0 ** rng.integers(-4, 2) for name, value in params.items()}
+        for name, tensor in tensors.items():
+            tensor.grad = torch.tensor(gradients[name])
+        optimizer.step()
+        ours.update(params, gradients, state, rate)
+        for name, tensor in tensors.items():
+            np.testing.assert_allclose(params[name], tensor.detach().numpy(), rtol=1e-11, atol=1e-13, err_msg=f"{name} {step}")
+
+
+def test_the_usual_decay_of_a_decoder_is_that_of_its_weights_alone():
+    rng, ours = np.random.default_rng(0), AdamW(weight_decay=0.1, groups=[NO_DECAY])
+    params = Decoder(5, 6, 4, 2, 2, np.float64).init(rng)
+    tensors = {name: torch.nn.Parameter(torch.tensor(value)) for name, value in params.items()}
+    weights = [tensor for name, tensor in tensors.items() if name.startswith("W_")]
+    rest = [tensor for name, tensor in tensors.items() if not name.startswith("W_")]
+    groups = [{"params": weights, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}]
+    optimizer, state = torch.optim.AdamW(groups, lr=0.01), ours.init(params)
+    for _ in range(30):
+        gradients = {name: rng.normal(size=value.shape) for name, value in params.items()}
+        for name, tensor in tensors.items():
+            tensor.grad = torch.tensor(gradients[name])
+        optimizer.step()
+        ours.update(params, gradients, state, 0.01)
+    for name, tensor in tensors.items():
+        np.testing.assert_allclose(params[name], tensor.detach().numpy(), rtol=1e-11, atol=1e-13, err_msg=name)

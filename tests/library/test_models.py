@@ -226,6 +226,12 @@ def test_nothing_that_goes_in_is_changed(model):
         (lambda: Linear(0, 1), ValueError, "inputs must be at least 1, received 0"),
         (lambda: Linear(1, -1), ValueError, "outputs must be at least 1, received -1"),
         (lambda: Linear(1.5, 1), TypeError, "inputs must be a whole number, received 1.5"),
+        (lambda: Linear(1, 1, np.float16), ValueError, "dtype must be float32 or float64 (or wider), received float16"),
+        (lambda: Linear(1, 1, np.int64), TypeError, "dtype must be float32 or float64 (or wider), received int64"),
+        (lambda: MLP((1, 1), dtype=np.float16), ValueError, "dtype must be float32 or float64 (or wider), received float16"),
+        (lambda: MLP((1, 1), dtype=bool), TypeError, "dtype must be float32 or float64 (or wider), received bool"),
+        (lambda: MLP((1, 1), dtype=None), TypeError, "dtype must be float32 or float64 (or wider), received None"),
+        (lambda: MLP((1, 1), dtype="x"), TypeError, "dtype must be float32 or float64 (or wider), received 'x'"),
         (lambda: MLP((3,)), ValueError, "sizes must name inputs and outputs at least, received (3,)"),
         (lambda: MLP(()), ValueError, "sizes must name inputs and outputs at least, received ()"),
         (lambda: MLP((3, 0, 1)), ValueError, "a layer's size must be at least 1, received 0"),
@@ -249,3 +255,8 @@ def test_inputs_of_another_width_are_refused_with_their_shape(model, shape):
 
 def test_sizes_from_numpy_describe_the_same_model():
     assert repr(Linear(np.int64(3), np.int64(1))) == repr(Linear(3, 1))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble, "float64", np.dtype(np.float32), float])
+def test_every_wider_type_is_taken(dtype):
+    assert {value.dtype for value in MLP((2, 3, 1), dtype=dtype).init(np.random.default_rng(0)).values()} == {np.dtype(dtype)}

@@ -1,10 +1,16 @@
 """Updates worked out by hand, and against other ways of writing the same method."""
 
+import math
+import re
+import warnings
+
 import mpmath
 import numpy as np
 import pytest
 
-from trainlab.optimizers import SGD, Adam, AdamW, clip_by_global_norm
+from trainlab.models import MLP, Linear
+from trainlab.optimizers import BIASES, NO_DECAY, SGD, Adam, AdamW, Group, clip_by_global_norm
+from trainlab.transformer import Decoder
 
 
 def walk(optimizer, start, gradient_of, rates):
@@ -187,6 +193,17 @@ def test_one_rate_for_each_replica_is_each_replica_alone(optimizer, dtype):
             np.testing.assert_array_equal(together[name][r], alone[name])
 
 
+def test_the_decay_of_adamw_rounds_alike_alone_and_among_replicas():
+    # 1 - rate * decay in float32 would differ from its float64 value in 1 of 60 rates like these.
+    optimizer, rates = AdamW(weight_decay=0.1), np.random.default_rng(0).random(1000) / 2
+    together, still = {"w": np.ones((1000, 1), np.float32)}, np.zeros((1000, 1), np.float32)
+    optimizer.update(together, {"w": still}, optimizer.init(together), rates)
+    for r, rate in enumerate(rates):
+        alone = {"w": np.ones(1, np.float32)}
+        optimizer.update(alone, {"w": still[r]}, optimizer.init(alone), float(rate))
+        assert alone["w"] == together["w"][r]
+
+
 @pytest.mark.parametrize("rate", [0.1, np.float64(0.1), np.float32(0.1), np.array(0.1)], ids=lambda rate: type(rate).__name__)
 def test_the_type_of_the_rate_does_not_change_a_float32_update(rate):
     params, gradient = {"w": np.float32([1.7, -0.3])}, {"w": np.float32([0.9, 0.7])}
@@ -256,6 +273,206 @@ def test_a_wrong_option_is_refused_and_named(options, message):
     assert str(caught.value) == message
 
 
+# --- Types ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+def test_float16_is_computed_in_float32_and_rounded_once(optimizer):
+    rng = np.random.default_rng(0)
+    half = {"w": rng.normal(size=50).astype(np.float16)}
+    single = {"w": half["w"].astype(np.float32)}
+    state, single_state = optimizer.init(half), optimizer.init(single)
+    assert {value.dtype for name, value in state.items() if name != "updates"} <= {np.dtype(np.float32)}
+    for _ in range(5):
+        gradient = (rng.normal(size=50) * 10.0 ** rng.integers(-7, 4, 50)).astype(np.float16)
+        optimizer.update(half, {"w": gradient}, state, 0.1)
+        optimizer.update(single, {"w": gradient.astype(np.float32)}, single_state, 0.1)
+        single["w"][...] = single["w"].astype(np.float16)
+        np.testing.assert_array_equal(half["w"], single["w"])
+    assert half["w"].dtype == np.float16
+
+
+@pytest.mark.parametrize("gradient", [0.0, 1e-4, 1e4])
+def test_adam_moves_float16_parameters_by_the_rate_however_small_the_gradient(gradient):
+    params = {"w": np.ones(2, np.float16)}
+    optimizer = Adam()
+    optimizer.update(params, {"w": np.full(2, gradient, np.float16)}, optimizer.init(params), 0.25)
+    assert params["w"].tolist() == [1.0 if gradient == 0 else 0.75] * 2
+
+
+def test_whole_numbers_do_not_wrap_when_they_are_squared():
+    for dtype in (np.uint8, np.int8, np.int64, bool):
+        params, wanted = {"w": np.ones(2, np.float32)}, {"w": np.ones(2, np.float32)}
+        gradient = np.array([100, 1]).astype(dtype)
+        for each, given in ((params, gradient), (wanted, gradient.astype(np.float32))):
+            optimizer = Adam(epsilon=1.0)
+            optimizer.update(each, {"w": given}, optimizer.init(each), 0.5)
+        np.testing.assert_allclose(params["w"], wanted["w"], rtol=1e-6)
+
+
+def test_a_gradient_without_axes_may_be_one_of_numpys_numbers():
+    params = {"w": np.array(2.0)}
+    SGD().update(params, {"w": 3 * params["w"]}, {}, 0.5)
+    assert params["w"] == -1
+
+
+UPDATE = {"params": {"w": np.ones(5), "b": np.ones(1)}, "gradients": {"w": np.ones(5), "b": np.ones(1)}, "rate": 0.1}
+REFUSALS = [
+    ({"gradients": {"w": np.ones(5)}}, ValueError, "gradients must have the parameters' names ['w', 'b'], received ['w']"),
+    ({"gradients": UPDATE["gradients"] | {"c": np.ones(1)}}, ValueError, "gradients must have the parameters' names ['w', 'b'], received ['w', 'b', 'c']"),
+    ({"gradients": UPDATE["gradients"] | {"w": np.ones(1)}}, ValueError, "the gradient of 'w' has shape (1,), the parameter (5,)"),
+    ({"gradients": UPDATE["gradients"] | {"b": np.ones((1, 1))}}, ValueError, "the gradient of 'b' has shape (1, 1), the parameter (1,)"),
+    ({"gradients": UPDATE["gradients"] | {"b": [1.0]}}, TypeError, "the gradient of 'b' must be a NumPy array, received list"),
+    ({"gradients": UPDATE["gradients"] | {"b": np.array([1j])}}, TypeError, "the gradient of 'b' must be real numbers, received dtype complex128"),
+    ({"params": UPDATE["params"] | {"b": np.array([1])}}, TypeError, "the parameter 'b' must be of a floating-point type, received dtype int64"),
+    ({"params": UPDATE["params"] | {"b": 1.0}}, TypeError, "the parameter 'b' must be a NumPy array, received float"),
+    ({"rate": -0.1}, ValueError, "rate must be finite and at least 0, received -0.1"),
+    ({"rate": float("nan")}, ValueError, "rate must be finite and at least 0, received nan"),
+    ({"rate": float("inf")}, ValueError, "rate must be finite and at least 0, received inf"),
+    ({"rate": np.array([0.1, np.nan])}, ValueError, "rate must be finite and at least 0, received nan"),
+    ({"rate": np.array([0.1, 0.2])}, ValueError, "a rate of shape (2,) is one for each replica, the parameter 'w' has shape (5,)"),
+    ({"rate": np.array([0.1])}, ValueError, "a rate of shape (1,) is one for each replica, the parameter 'w' has shape (5,)"),
+    ({"rate": np.ones((5, 1))}, ValueError, "rate must be a number or have shape (R,), received shape (5, 1)"),
+    ({"rate": "0.1"}, TypeError, "rate must be a number, or an array with one for each replica, received '0.1'"),
+    ({"rate": True}, TypeError, "rate must be a number, or an array with one for each replica, received True"),
+    ({"out": ({"w": np.ones(5)}, {})}, TypeError, "the parameter 'b' must be a NumPy array, received NoneType"),
+    ({"out": ({"w": np.ones(5), "b": np.ones((2, 1))}, {})}, ValueError, "out must hold 'b' as float64 of shape (1,), received float64 of shape (2, 1)"),
+    ({"out": ({"w": np.ones(5), "b": np.ones(1, np.float32)}, {})}, ValueError, "out must hold 'b' as float64 of shape (1,), received float32 of shape (1,)"),
+]
+
+
+@pytest.mark.parametrize("changed, error, message", REFUSALS, ids=[row[2] for row in REFUSALS])
+@pytest.mark.parametrize("optimizer", [SGD(0.9), AdamW()], ids=repr)
+def test_a_wrong_update_is_refused_and_named_and_changes_nothing(optimizer, changed, error, message):
+    call = UPDATE | changed
+    state = optimizer.init(UPDATE["params"])
+    with pytest.raises(error) as caught:
+        optimizer.update(state=state, **call)
+    assert str(caught.value) == message
+    assert (UPDATE["params"]["w"] == 1).all() and not any(value.any() for value in state.values())
+
+
+def test_read_only_parameters_are_updated_elsewhere_or_not_at_all():
+    params = {"w": np.ones(2)}
+    params["w"].flags.writeable = False
+    with pytest.raises(ValueError, match="the parameter 'w' cannot be written to: its array is read-only"):
+        SGD().update(params, {"w": np.ones(2)}, {}, 0.5)
+    out = {"w": np.empty(2)}, {}
+    SGD().update(params, {"w": np.ones(2)}, {}, 0.5, out=out)
+    assert out[0]["w"].tolist() == [0.5, 0.5] and params["w"].tolist() == [1, 1]
+
+
+def test_gradients_that_are_not_finite_are_no_error():
+    # The trainer's record of a divergence rests on it.
+    for optimizer in OPTIMIZERS:
+        params = {"w": np.ones(2)}
+        optimizer.update(params, {"w": np.array([np.nan, 1.0])}, optimizer.init(params), 0.5)
+        assert np.isnan(params["w"]).tolist() == [True, False]
+
+
+# --- Groups --------------------------------------------------------------------------------------
+
+
+def test_three_updates_of_two_groups_by_hand():
+    # As "momentum" and "weight decay" in the tables above, where the decay is 1/4 and the rates 1/2.
+    optimizer = SGD(weight_decay=0.125, groups=[Group("b*", weight_decay=0.0), Group(("W*", "a"), rate=0.5, weight_decay=0.25)])
+    params = {name: np.array([8.0]) for name in ("b", "W", "other")}
+    for gradient in (1.0, 2.0, 4.0):
+        optimizer.update(params, {name: np.array([gradient]) for name in params}, {}, 1.0)
+        if gradient == 1:
+            # 8 - 1, 8 - (1 + 2) / 2, 8 - (1 + 1)
+            assert {name: value.item() for name, value in params.items()} == {"b": 7, "W": 6.5, "other": 6}
+    assert params["b"] == 1 and params["W"] == 2.1015625
+
+
+def test_the_first_group_that_matches_holds():
+    groups = (Group("b1", rate=0.0), Group("b*", rate=2.0), Group("*", rate=3.0))
+    params = {name: np.array([0.0]) for name in ("W1", "b1", "b2")}
+    SGD(groups=groups).update(params, {name: np.array([-1.0]) for name in params}, {}, 1.0)
+    assert {name: value.item() for name, value in params.items()} == {"W1": 3, "b1": 0, "b2": 2}
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.9, weight_decay=0.1), Adam(), AdamW(weight_decay=0.1)], ids=repr)
+def test_a_group_with_a_rate_is_an_optimizer_with_that_rate_and_a_rate_of_zero_freezes(optimizer):
+    kind, options = type(optimizer), {"momentum": 0.9} if isinstance(optimizer, SGD) else {}
+    if kind is not Adam:
+        options["weight_decay"] = 0.1
+    grouped = kind(**options, groups=(Group("slow", rate=0.25), Group("frozen", rate=0)))
+    rng = np.random.default_rng(0)
+    start = {name: rng.normal(size=4) for name in ("slow", "frozen", "free")}
+    found = copies(start)
+    alone = {"slow": ({"w": start["slow"].copy()}, 0.25), "free": ({"w": start["free"].copy()}, 1.0)}
+    state, states = grouped.init(found), {name: optimizer.init(each) for name, (each, _) in alone.items()}
+    for _ in range(5):
+        gradients = {name: rng.normal(size=4) for name in start}
+        grouped.update(found, gradients, state, 0.5)
+        for name, (each, multiple) in alone.items():
+            optimizer.update(each, {"w": gradients[name]}, states[name], 0.5 * multiple)
+    for name, (each, _) in alone.items():
+        np.testing.assert_array_equal(found[name], each["w"])
+    np.testing.assert_array_equal(found["frozen"], start["frozen"])
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.9, groups=[Group("b", 0.3, 0.2)]), Adam(groups=[Group("b", 0.3)]), AdamW(groups=[Group("b", 0.3, 0.2)])], ids=repr)
+def test_replicas_with_groups_are_each_replica_alone(optimizer):
+    test_one_rate_for_each_replica_is_each_replica_alone(optimizer, np.float64)
+    test_one_rate_for_each_replica_is_each_replica_alone(optimizer, np.float32)
+
+
+@pytest.mark.parametrize(
+    "model, group, decayed",
+    [
+        (Decoder(5, 6, 4, 2, 2), NO_DECAY, {f"W_{part}{i}" for part in ("qkv", "mix", "up", "down") for i in (1, 2)}),
+        (MLP((3, 4, 2)), BIASES, {"W1", "W2"}),
+        (Linear(3, 2), BIASES, {"W"}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_by_convention_weights_decay_and_nothing_else(model, group, decayed):
+    params = {name: np.ones_like(value) for name, value in model.init(np.random.default_rng(0)).items()}
+    optimizer = AdamW(weight_decay=0.5, groups=[group])
+    optimizer.update(params, {name: np.zeros_like(value) for name, value in params.items()}, optimizer.init(params), 1.0)
+    assert {name for name, value in params.items() if (value == 0.5).all()} == decayed
+    assert all((value == 1).all() for name, value in params.items() if name not in decayed)
+
+
+def test_an_optimizer_with_groups_is_a_value():
+    one, other = AdamW(groups=[Group("b*", 2)]), AdamW(groups=(Group(["b*"], 2.0),))
+    assert one == other and hash(one) == hash(other) and one != AdamW()
+    assert repr(Group("b*", 2)) == "Group(names=('b*',), rate=2.0, weight_decay=None)"
+    assert repr(SGD(groups=[BIASES])) == (
+        "SGD(momentum=0.0, nesterov=False, weight_decay=0.0, groups=(Group(names=('b*',), rate=1.0, weight_decay=0.0),))"
+    )
+    # Without groups, as before there were any: checkpoints compare it.
+    assert repr(SGD(0.9)) == "SGD(momentum=0.9, nesterov=False, weight_decay=0.0)"
+    assert repr(AdamW()) == "AdamW(beta1=0.9, beta2=0.999, epsilon=1e-08, weight_decay=0.01)"
+
+
+@pytest.mark.parametrize(
+    "make, error, message",
+    [
+        (lambda: Group("b", rate=-1), ValueError, "rate must be at least 0, received -1"),
+        (lambda: Group("b", rate=None), TypeError, "rate must be a number, received None"),
+        (lambda: Group("b", weight_decay=-1), ValueError, "weight_decay must be at least 0, received -1"),
+        (lambda: Group(()), ValueError, "names must hold at least one pattern, received none"),
+        (lambda: Group(("b", 3)), TypeError, "names must be texts, received 3"),
+        (lambda: Group(3), TypeError, "names must be a pattern or a list of them, received 3"),
+        (lambda: SGD(groups=BIASES), TypeError, f"groups must be a tuple of Group, received {BIASES!r}"),
+        (lambda: SGD(groups=["b*"]), TypeError, "groups must be a tuple of Group, received ['b*']"),
+        (lambda: Adam(groups=(BIASES,)), ValueError, f"Adam has no weight_decay, received one in {(BIASES,)!r}"),
+        (
+            lambda: SGD(groups=[Group("b*"), Group(("W*", "B*"))]).init({"W": np.ones(1), "b": np.ones(1)}),
+            ValueError,
+            "the pattern 'B*' of Group(names=('W*', 'B*'), rate=1.0, weight_decay=None) matches no parameter; there are ['W', 'b']",
+        ),
+    ],
+)
+def test_a_wrong_group_is_refused_and_named(make, error, message):
+    with pytest.raises(error) as caught:
+        make()
+    assert str(caught.value) == message
+
+
 # --- Clipping ------------------------------------------------------------------------------------
 
 
@@ -297,3 +514,59 @@ def test_a_float32_gradient_stays_float32_and_its_norm_does_not_overflow():
 def test_a_wrong_maximum_is_refused_and_named(max_norm, received):
     with pytest.raises(ValueError, match=f"max_norm must be .*, received {received}$"):
         clip_by_global_norm({"w": np.ones(1)}, max_norm)
+
+
+@pytest.mark.parametrize("size", [1e200, 1e-200, 1e300, 3e-308])
+@pytest.mark.parametrize("replicas", [False, True])
+def test_no_square_overflows_or_vanishes(size, replicas):
+    gradients = {"W": np.array([[3 * size], [3.0]]), "b": np.array([4 * size, 4.0])}
+    max_norm = size if replicas else 1.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        clipped, norm = clip_by_global_norm(gradients, max_norm, replicas=replicas)
+    if replicas:
+        np.testing.assert_allclose(norm, [5 * size, 5.0], rtol=1e-14)
+        np.testing.assert_allclose(clipped["W"][0], 0.6 * size, rtol=1e-14)
+        np.testing.assert_allclose(clipped["b"][1], min(4.0, 0.8 * size), rtol=1e-14)
+    elif size > 1:
+        assert norm == pytest.approx(5 * size, rel=1e-14) and clipped["b"][0] == pytest.approx(0.8, rel=1e-14)
+    else:
+        assert norm == pytest.approx(5, rel=1e-14) and clipped["b"][1] == pytest.approx(0.8, rel=1e-14)
+
+
+def test_a_replica_that_needs_another_way_leaves_the_others_as_they_are():
+    ordinary = np.random.default_rng(0).normal(size=(1, 7)).astype(np.float32)
+    alone = clip_by_global_norm({"w": ordinary}, 0.1, replicas=True)
+    for strange in (np.nan, np.inf, 1e38, 1e-45, 0.0):
+        both = {"w": np.concatenate([ordinary, np.full((1, 7), strange, np.float32)])}
+        clipped, norm = clip_by_global_norm(both, 0.1, replicas=True)
+        np.testing.assert_array_equal(clipped["w"][0], alone[0]["w"][0])
+        assert norm[0] == alone[1][0] and norm[1] == pytest.approx(float(strange) * math.sqrt(7), rel=1e-1, nan_ok=True)
+        assert clipped["w"].dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_gradients_that_are_not_finite_have_such_a_norm_and_no_warning_escapes(dtype, bad):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _, norm = clip_by_global_norm({"w": np.array([1, bad], dtype)}, 1.0)
+    np.testing.assert_equal(norm, abs(bad))
+
+
+def test_float16_is_clipped_with_all_its_digits():
+    gradient = np.full(100, 6e4, np.float16)
+    clipped, norm = clip_by_global_norm({"w": gradient}, 1.0)
+    assert norm == 10 * float(gradient[0]) and clipped["w"].dtype == np.float16
+    assert (clipped["w"] == np.float16(0.1)).all()
+
+
+def test_no_gradients_have_no_norm():
+    assert clip_by_global_norm({}, 1.0) == ({}, 0.0)
+    assert clip_by_global_norm({"w": np.ones((0, 3))}, 1.0)[1] == 0.0
+
+
+def test_replicas_need_one_leading_axis():
+    for wrong in (np.ones(()), np.ones(3)):
+        with pytest.raises(ValueError, match=re.escape(f"replicas need gradients with one leading axis for all, 'b' has shape {wrong.shape}")):
+            clip_by_global_norm({"W": np.ones((2, 2)), "b": wrong}, 1.0, replicas=True)

@@ -1,5 +1,6 @@
 """The decoder: each part against central differences, the whole against loops over places and heads."""
 
+import functools
 import math
 
 import numpy as np
@@ -223,6 +224,114 @@ def test_a_replica_is_the_run_alone_bit_for_bit(sizes, texts, dtype):
                 np.testing.assert_array_equal(gradients[name][r], value, err_msg=name)
 
 
+# --- Padding -------------------------------------------------------------------------------------
+
+PAD = 2
+PADDED = Decoder(V, C, D, H, L, dtype=np.float64, padding=PAD)
+TEXT = np.array([[3, 0, 6]])
+PADDINGS = {
+    "none": [3, 0, 6],
+    "right": [3, 0, 6, PAD, PAD, PAD],
+    "left": [PAD, PAD, PAD, 3, 0, 6],
+    "both": [PAD, 3, 0, 6, PAD],
+}
+MIXED = np.array([PADDINGS["right"], PADDINGS["left"], [PAD, 4, PAD, 1, 5, 0], [PAD] * C, [1, 0, 3, 4, 5, 6]])
+
+
+@pytest.mark.parametrize("side", PADDINGS)
+def test_a_padded_text_has_the_logits_and_the_gradients_that_it_has_alone(side):
+    tokens = np.array([PADDINGS[side]])
+    real = tokens != PAD
+    alone, logits = MODEL.forward(PARAMS, TEXT)[0], PADDED.forward(PARAMS, tokens)[0]
+    np.testing.assert_allclose(logits[real], alone[0], rtol=1e-12)
+    labels = np.full(tokens.shape, PAD)
+    labels[real] = [0, 6, 1]
+    cache = PADDED.forward(PARAMS, tokens)[1]
+    gradient = softmax_cross_entropy(logits, labels, ignore_index=PAD).gradient
+    padded, expected = PADDED.backward(PARAMS, cache, gradient), gradients_of(PARAMS, TEXT, np.array([[0, 6, 1]]))
+    assert padded.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(padded[name], value, rtol=1e-10, atol=1e-14, err_msg=name)
+
+
+def test_padded_texts_in_one_batch_do_not_see_each_other_and_stay_finite():
+    together = PADDED.forward(PARAMS, MIXED)[0]
+    assert np.isfinite(together).all()
+    for text, row in zip(MIXED, together):
+        np.testing.assert_allclose(PADDED.forward(PARAMS, text[None])[0][0], row, rtol=1e-12)
+
+
+def test_nobody_attends_to_padding_but_padding_itself():
+    tokens = np.array([[PAD, 4, PAD, 1, 5, 0]])
+    changed = {name: value.copy() for name, value in PARAMS.items()}
+    # The padding token's own embedding, as it goes in: the logits of the others must not feel it.
+    changed["E"][PAD] += 1
+    before, after = PADDED.forward(PARAMS, tokens)[0], PADDED.forward(changed, tokens)[0]
+    others = np.arange(V) != PAD
+    np.testing.assert_array_equal(before[0, [1, 3, 4, 5]][:, others], after[0, [1, 3, 4, 5]][:, others])
+    assert (before[0, [0, 2]][:, others] != after[0, [0, 2]][:, others]).any(axis=-1).all()
+
+
+@pytest.mark.parametrize("name", PARAMS)
+def test_the_gradients_of_padded_texts_agree_with_central_differences(name):
+    weight = np.random.default_rng(7).normal(size=(*MIXED.shape, V))
+    _, cache = PADDED.forward(PARAMS, MIXED)
+    found = PADDED.backward(PARAMS, cache, weight)[name]
+    expected = slopes(lambda value: PADDED.forward(PARAMS | {name: value}, MIXED)[0], PARAMS[name], weight, h=1e-5)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_positions_count_from_the_first_real_token():
+    # Two real tokens at the end of six: their gradient belongs to places 0 and 1.
+    tokens, weight = np.array([[PAD, PAD, PAD, PAD, 3, 1]]), np.zeros((1, 6, V))
+    weight[0, 4:, 0] = 1
+    gradient = PADDED.backward(PARAMS, PADDED.forward(PARAMS, tokens)[1], weight)["P"]
+    assert gradient[:2].all() and not gradient[2:].any()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_replica_with_padding_is_the_run_alone_bit_for_bit(dtype):
+    model = Decoder(V, C, D, H, L, dtype, padding=PAD)
+    runs = [params_of(model, seed) for seed in range(3)]
+    stacked = {name: np.stack([run[name] for run in runs]) for name in runs[0]}
+    own = np.stack([MIXED, MIXED[::-1], np.roll(MIXED, 1, axis=0)])
+    weight = np.random.default_rng(5).normal(size=(*own.shape, V)).astype(dtype)
+    for tokens in (own, MIXED):
+        logits, cache = model.forward(stacked, tokens)
+        gradients = model.backward(stacked, cache, weight)
+        assert logits.dtype == dtype and {value.dtype for value in gradients.values()} == {np.dtype(dtype)}
+        for r, run in enumerate(runs):
+            alone, cache = model.forward(run, tokens[r] if tokens.ndim == 3 else tokens)
+            np.testing.assert_array_equal(logits[r], alone)
+            for name, value in model.backward(run, cache, weight[r]).items():
+                np.testing.assert_array_equal(gradients[name][r], value, err_msg=name)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_training_on_padded_texts_is_training_on_the_texts_alone(side):
+    alone = np.random.default_rng(1).choice([0, 1, 3, 4, 5, 6], (4, 4))
+    fill = np.full((4, 2), PAD)
+    padded = np.hstack([alone, fill] if side == "right" else [fill, alone])
+
+    def train(model, tokens):
+        # The first real token has nothing real before it, so it is no target on either side.
+        x, y = tokens[:, :-1], np.where(tokens[:, :-1] == PAD, PAD, tokens[:, 1:])
+        loss = functools.partial(softmax_cross_entropy, ignore_index=PAD)
+        return Trainer(model, loss, AdamW(), Constant(0.01), batch_size=4).fit(x, y, steps=10, progress=False)
+
+    expected, found = train(MODEL, alone), train(PADDED, padded)
+    np.testing.assert_allclose(found.history["loss"], expected.history["loss"], rtol=1e-9)
+    assert found.history["loss"][-1] < 0.9 * found.history["loss"][0]
+
+
+def test_a_model_without_padding_is_described_as_before():
+    assert repr(Decoder(V, C, D, H, L)) == (
+        "Decoder(vocabulary=7, context=6, width=8, heads=2, layers=2, dtype=<class 'numpy.float32'>)"
+    )
+    assert repr(PADDED).endswith("dtype=<class 'numpy.float64'>, padding=2)")
+    assert Decoder(V, C, D, H, L, padding=np.int64(0)).padding == 0 and PADDED != MODEL
+
+
 # --- Parameters ----------------------------------------------------------------------------------
 
 
@@ -272,6 +381,11 @@ REFUSALS = [
     (lambda: Decoder(0, C, 8, 2, 1), ValueError, "vocabulary must be at least 1, received 0"),
     (lambda: Decoder(V, C, 8, 2, 0), ValueError, "layers must be at least 1, received 0"),
     (lambda: Decoder(V, 2.5, 8, 2, 1), TypeError, "context must be a whole number, received 2.5"),
+    (lambda: Decoder(V, C, 8, 2, 1, padding=7), ValueError, "padding must be a token, 0 to 6, received 7"),
+    (lambda: Decoder(V, C, 8, 2, 1, padding=-1), ValueError, "padding must be a token, 0 to 6, received -1"),
+    (lambda: Decoder(V, C, 8, 2, 1, padding=1.0), TypeError, "padding must be a whole number, received 1.0"),
+    (lambda: Decoder(V, C, 8, 2, 1, np.float16), ValueError, "dtype must be float32 or float64 (or wider), received float16"),
+    (lambda: Decoder(V, C, 8, 2, 1, np.int32), TypeError, "dtype must be float32 or float64 (or wider), received int32"),
     (lambda: MODEL.forward(PARAMS, np.zeros((2, 7), int)), ValueError, "tokens must have shape (..., n, T) with T at most 6, received (2, 7)"),
     (lambda: MODEL.forward(PARAMS, np.zeros(3, int)), ValueError, "tokens must have shape (..., n, T) with T at most 6, received (3,)"),
     (lambda: MODEL.forward(PARAMS, np.zeros((0, 3), int)), ValueError, "tokens must not be empty, received shape (0, 3)"),
