@@ -76,16 +76,17 @@ def check_same(path: str | os.PathLike, saved: dict, own: dict, changed: Iterabl
     """Refuse a checkpoint of another training; name each difference that `changed` does not allow."""
     differing = []
     for name in own:
-        if name in changed or (own[name] == saved.get(name) and not (name in PARTS and own[name][1] is None)):
-            continue
         before, now = saved.get(name), own[name]
+        if name in changed:
+            continue
         if name not in PARTS or before is None:
-            differing.append(f"{name}: saved {before}, received {now}")
-        elif before[0] != now[0]:
-            differing.append(f"{name}: saved {before[0]}, received {now[0]}")
+            if before != now:
+                differing.append(f"{name}: saved {before}, received {now}")
         elif before[1] is None or now[1] is None:
             differing.append(f"{name}: {now[0]} cannot be compared with the one that was saved; changed=[{name!r}] takes it")
-        else:
+        elif before[1] != now[1] and before[0] != now[0]:
+            differing.append(f"{name}: saved {before[0]}, received {now[0]}")
+        elif before[1] != now[1]:
             differing.append(f"{name}: the code or the values of {now[0]} are not those that were saved; changed=[{name!r}] takes them")
     if differing:
         raise ValueError(f"{path} is a checkpoint of another training; " + "; ".join(differing))

@@ -80,7 +80,8 @@ class Interval:
         >>> print(log.exp(), log.verdict())
         0.481 [0.406, 0.569] lower
         """
-        mean, low, high = (float(np.exp(value)) for value in (self.mean, self.low, self.high))
+        with np.errstate(all="ignore"):  # a ratio too large for a number is infinite
+            mean, low, high = (float(np.exp(value)) for value in (self.mean, self.low, self.high))
         return Interval(mean, low, high, self.n, self.confidence)
 
     def verdict(self, margin: float = 0.0) -> str:
@@ -148,9 +149,14 @@ def interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     if values.ndim != 1 or len(values) < 2:
         raise ValueError(f"values must be at least two numbers in a row, received shape {values.shape}")
     checks.number("confidence", confidence, above=0, below=1)
-    n, mean = len(values), float(values.mean())
+    # Scaled by a power of two, which rounds nothing, so that no sum and no square overflows on its way.
+    n, power = len(values), np.frexp(np.abs(values).max())[1]
+    values = np.ldexp(values, -power)
+    mean = float(values.mean())
     half = student_t_quantile((1 + confidence) / 2, n - 1) * float(values.std(ddof=1)) / np.sqrt(n)
-    return Interval(mean, float(mean - half), float(mean + half), n, confidence)
+    with np.errstate(all="ignore"):
+        mean, low, high = (float(np.ldexp(value, power)) for value in (mean, mean - half, mean + half))
+    return Interval(mean, low, high, n, confidence)
 
 
 def paired(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Interval:
@@ -184,7 +190,9 @@ def paired(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Int
     if first.shape != second.shape:
         raise ValueError(f"pairs need equal shapes, received {first.shape} and {second.shape}")
     checks.finite("first", first), checks.finite("second", second)
-    return interval(first.astype(np.float64) - second, confidence)
+    with np.errstate(all="ignore"):
+        differences = first.astype(np.float64) - second
+    return interval(checks.finite("differences", differences), confidence)
 
 
 def paired_all(arms: Mapping[str, ArrayLike], baseline: str, confidence: float = 0.95) -> dict[str, Interval]:

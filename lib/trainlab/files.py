@@ -20,6 +20,8 @@ def write_arrays(path: str | os.PathLike, arrays: dict[str, np.ndarray]) -> None
         If the disk is full, or the folder missing; nothing has changed then.
     """
     path = os.path.realpath(path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(f"{path} is no file to write to")  # a device, say, which would be replaced
     temporary = f"{path}.{os.getpid()}.tmp"
     try:
         with open(temporary, "wb") as file:
@@ -46,7 +48,8 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     try:
         # Opened here, because np.load leaves the file of a broken archive open.
         with open(path, "rb") as whole, np.load(whole, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            # By the full name in the archive: NumPy would take "a" for "a.npy", where both are there.
+            return {name: file[f"{name}.npy"] for name in file.files}
     except (FileNotFoundError, PermissionError):
         raise
     # A flipped bit can also announce a compression, an encryption or a place that does not exist.

@@ -3,7 +3,7 @@
 A schedule is a value: a frozen dataclass that you call with `step`. The first update of a
 run uses ``schedule(0)``. There is no state, so you may ask for any step in any order.
 
-* A whole number gives a Python ``float``; an array gives an array of the same shape.
+* A whole number gives a Python ``float``; an array, of any type of numbers, gives a float64 array of the same shape.
 * Rates are absolute. With ``peak=1.0`` a schedule is a multiplier.
 * ``schedule.__call__`` plugs into ``torch.optim.lr_scheduler.LambdaLR`` and, traced by
   ``jax.jit``, into Optax: the array namespace is taken from the argument.
@@ -11,12 +11,15 @@ run uses ``schedule(0)``. There is no state, so you may ask for any step in any 
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, overload
 
 import numpy as np
 
 from trainlab import checks
+
+# A step from here on does not fit the 64 bits that arrays count in, and nobody makes as many updates.
+TOO_MANY = 2**63
 
 
 class Schedule(ABC):
@@ -40,7 +43,7 @@ class Schedule(ABC):
         Parameters
         ----------
         step : int, or array of any shape
-            Number of updates already made, at least 0.
+            Number of updates already made, at least 0 and below 2**63.
 
         Returns
         -------
@@ -50,15 +53,20 @@ class Schedule(ABC):
         Raises
         ------
         ValueError
-            If a step is negative or not finite.
+            If a step is negative, not finite, masked, or 2**63 or more.
+        TypeError
+            If a step is no number.
         """
-        if type(step) is int and step >= 0:
-            return float(self._rate(np.array([step]), np)[0])  # as below, with nothing left to check
+        if type(step) is int and 0 <= step < TOO_MANY:
+            with np.errstate(all="ignore"):
+                return float(self._rate(np.array([step]), np)[0])  # as below, with nothing left to check
+        if isinstance(step, Integral) and not -TOO_MANY < int(step) < TOO_MANY:
+            raise ValueError(f"step must be at least 0 and below 2**63, received a number of {int(step).bit_length()} bits")
         if isinstance(step, Real):
             # One entry of an array, not a scalar: NumPy's scalar powers may differ in the last bit.
-            return float(self._checked(np.array([step]))[0])
-        if isinstance(step, (np.ndarray, list, tuple)):
-            return self._checked(np.asarray(step))
+            return float(self._checked([step])[0])
+        if isinstance(step, (np.ndarray, np.generic, list, tuple)):
+            return self._checked(step)
         if hasattr(step, "__array_namespace__"):
             return self._rate(step, step.__array_namespace__())
         raise TypeError(f"step must be a number or an array, received {step!r}")
@@ -68,15 +76,21 @@ class Schedule(ABC):
         """Return the rate at an array of steps that were checked, with the functions of `xp`."""
 
     def _checked(self, step):
-        if step.dtype.kind not in "iuf":
-            raise TypeError(f"step must be a number or an array of numbers, received dtype {step.dtype}")
+        step = checks.plain("step", step, "iuf", "a number or an array of numbers")
+        if step.dtype.kind == "f":
+            step = step.astype(np.float64, copy=False)  # a shorter type has too few digits for large steps
         bad = ~(np.isfinite(step) & (step >= 0))
         if bad.any():
             raise ValueError(f"step must be finite and at least 0, received {step[bad][0]}")
+        bad = step >= TOO_MANY
+        if bad.any():
+            raise ValueError(f"step must be below 2**63, received {step[bad][0]}")
         if step.dtype.kind in "iu":
             # Small integer types cannot hold a boundary of 1000, and unsigned ones wrap below 0.
-            step = step.astype(np.int64)
-        return self._rate(step, np)
+            step = step.astype(np.int64, copy=False)
+        # A rate that a number cannot tell from 0 is 0, and no accident.
+        with np.errstate(all="ignore"):
+            return self._rate(np.atleast_1d(step), np).reshape(step.shape)
 
 
 def _set(schedule, **values):
@@ -161,7 +175,7 @@ class Exponential(Schedule):
             self,
             peak=checks.number("peak", self.peak, low=0),
             factor=checks.number("factor", self.factor, above=0, high=1),
-            every=checks.integer("every", self.every, low=1),
+            every=checks.updates("every", self.every, low=1),
         )
 
     def _rate(self, step, xp):
@@ -207,7 +221,7 @@ class StepDecay(Schedule):
             self,
             peak=checks.number("peak", self.peak, low=0),
             factor=checks.number("factor", self.factor, above=0, high=1),
-            every=checks.integer("every", self.every, low=1),
+            every=checks.updates("every", self.every, low=1),
         )
 
     def _rate(self, step, xp):
@@ -256,7 +270,7 @@ class StepSubtract(Schedule):
             self,
             peak=peak,
             amount=checks.number("amount", self.amount, low=0),
-            every=checks.integer("every", self.every, low=1),
+            every=checks.updates("every", self.every, low=1),
             floor=checks.number("floor", self.floor, low=0, high=peak),
         )
 
@@ -351,14 +365,14 @@ class Warmup(Schedule):
         _require_schedules([self.after])
         _set(
             self,
-            steps=checks.integer("steps", self.steps, low=0),
+            steps=checks.updates("steps", self.steps, low=0),
             start=checks.number("start", self.start, low=0, high=self.after(0)),
         )
 
     def _rate(self, step, xp):
         if self.steps == 0:
             return self.after._rate(step, xp)
-        ramp = self.start + (self.after(0) - self.start) * step / self.steps
+        ramp = self.start + _times_share(self.after(0) - self.start, step, self.steps, xp)
         later = xp.maximum(step - self.steps, xp.zeros_like(step))
         return xp.where(step < self.steps, ramp, self.after._rate(later, xp))
 
@@ -579,8 +593,8 @@ class CosineRestarts(Schedule):
         _set(
             self,
             peak=peak,
-            first_cycle=checks.integer("first_cycle", self.first_cycle, low=1),
-            growth=checks.integer("growth", self.growth, low=1),
+            first_cycle=checks.updates("first_cycle", self.first_cycle, low=1),
+            growth=checks.updates("growth", self.growth, low=1),
             floor=checks.number("floor", self.floor, low=0, high=peak),
         )
 
@@ -591,7 +605,7 @@ class CosineRestarts(Schedule):
             since, cycle = step, 1.0 * self.first_cycle + 0.0 * step
             start, length = self.first_cycle, self.first_cycle * self.growth
             # JAX counts steps in 32 bits unless told otherwise.
-            largest = 2**62 if xp is np else 2**31
+            largest = TOO_MANY if xp is np else 2**31
             # Compared with exact whole numbers; a logarithm would miss some restarts by one.
             while start < largest:
                 since = xp.where(step >= start, step - start, since)
@@ -637,11 +651,11 @@ class InverseTime(Schedule):
             self,
             peak=checks.number("peak", self.peak, low=0),
             decay=checks.number("decay", self.decay, low=0),
-            every=checks.integer("every", self.every, low=1),
+            every=checks.updates("every", self.every, low=1),
         )
 
     def _rate(self, step, xp):
-        return self.peak / (1 + self.decay * step / self.every)
+        return self.peak / (1 + _times_share(self.decay, step, self.every, xp))
 
 
 @dataclass(frozen=True)
@@ -678,7 +692,7 @@ class InverseSqrt(Schedule):
         _set(
             self,
             peak=checks.number("peak", self.peak, low=0),
-            timescale=checks.integer("timescale", self.timescale, low=1),
+            timescale=checks.updates("timescale", self.timescale, low=1),
         )
 
     def _rate(self, step, xp):
@@ -742,7 +756,7 @@ class WarmupStableDecay(Schedule):
             peak=peak,
             floor=checks.number("floor", self.floor, low=0, high=peak),
             shape=checks.one_of("shape", self.shape, tuple(DECAYS)),
-            **{name: checks.integer(name, getattr(self, name), low=0)
+            **{name: checks.updates(name, getattr(self, name))
                for name in ("warmup_steps", "stable_steps", "decay_steps")},
         )
 
@@ -753,7 +767,7 @@ class WarmupStableDecay(Schedule):
             left = DECAYS[self.shape](_progress(decaying, self.decay_steps, xp), xp)
             rate = _mix(self.floor, self.peak, left)
         if self.warmup_steps > 0:
-            rate = xp.where(step < self.warmup_steps, self.peak * step / self.warmup_steps, rate)
+            rate = xp.where(step < self.warmup_steps, _times_share(self.peak, step, self.warmup_steps, xp), rate)
         return rate
 
 
@@ -803,7 +817,7 @@ class OneCycle(Schedule):
         _set(
             self,
             peak=peak,
-            total_steps=checks.integer("total_steps", self.total_steps, low=2),
+            total_steps=checks.updates("total_steps", self.total_steps, low=2),
             rise=checks.number("rise", self.rise, above=0, below=1),
             start=checks.number("start", peak / 25 if self.start is None else self.start, low=0, high=peak),
             floor=checks.number("floor", self.floor, low=0, high=peak),
@@ -855,7 +869,7 @@ class Cyclical(Schedule):
         _set(
             self,
             peak=peak,
-            half_cycle=checks.integer("half_cycle", self.half_cycle, low=1),
+            half_cycle=checks.updates("half_cycle", self.half_cycle, low=1),
             floor=checks.number("floor", self.floor, low=0, high=peak),
         )
 
@@ -869,9 +883,15 @@ def _fall(schedule):
     peak = checks.number("peak", schedule.peak, low=0)
     return {
         "peak": peak,
-        "total_steps": checks.integer("total_steps", schedule.total_steps, low=1),
+        "total_steps": checks.updates("total_steps", schedule.total_steps, low=1),
         "floor": checks.number("floor", schedule.floor, low=0, high=peak),
     }
+
+
+def _times_share(height, step, steps, xp):
+    """Return ``height * step / steps``, also where the product alone would overflow."""
+    product = height * step / steps
+    return xp.where(product < np.inf, product, height * (step / steps))
 
 
 def _progress(step, steps, xp):

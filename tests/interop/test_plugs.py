@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch", exc_type=ImportError)
 
 from trainlab import schedules
 from trainlab.losses import softmax_cross_entropy
+from trainlab.numerics import log_softmax
 from trainlab.optimizers import NO_DECAY, SGD, Adam, AdamW, Group
 from trainlab.schedules import Cosine, Warmup, WarmupStableDecay
 from trainlab.transformer import Decoder
@@ -169,6 +170,26 @@ def test_a_loss_is_a_function_of_pytorchs_autograd():
     ours, logits.grad = logits.grad, None
     (3 * torch.nn.functional.cross_entropy(logits, labels)).backward()
     np.testing.assert_allclose(ours, logits.grad, rtol=1e-13, atol=1e-16)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("class_weights", [[1.0] * 4, [3.0] * 4, [0.5, 2.0, 1.0, 4.0]], ids=str)
+def test_smoothing_with_class_weights_is_pytorchs_formula_as_the_page_writes_it(smoothing, class_weights):
+    rng = np.random.default_rng(0)
+    logits, labels, weights = rng.normal(size=(6, 4)), rng.integers(0, 4, 6), np.array(class_weights)
+    theirs = torch.nn.functional.cross_entropy(
+        torch.from_numpy(logits), torch.from_numpy(labels), weight=torch.from_numpy(weights), label_smoothing=smoothing
+    ).item()
+    minus_log_p = -log_softmax(logits)
+    own = weights[labels] * minus_log_p[np.arange(6), labels]
+    spread = (weights * minus_log_p).sum(axis=1)
+    formula = ((1 - smoothing) * own + smoothing / 4 * spread).sum() / weights[labels].sum()
+    assert theirs == pytest.approx(formula, rel=1e-13)
+    ours = softmax_cross_entropy(logits, labels, weights=weights[labels], label_smoothing=smoothing).value
+    if smoothing == 0 or len(set(class_weights)) == 1:
+        assert ours == pytest.approx(theirs, rel=1e-13)
+    else:
+        assert abs(ours - theirs) > 0.01
 
 
 # --- The same schedules, as these libraries define them ------------------------------------------

@@ -129,11 +129,32 @@ def test_first_index_is_the_first_in_reading_order():
 @pytest.mark.parametrize("dtype", ["i1", "u1", "i8", "u8"])
 def test_labels_of_any_whole_number_type_pass_at_both_ends(dtype):
     labels = np.array([0, 2], dtype)
-    assert checks.labels(labels, (2,), 3) is labels
+    for order in "<>":
+        whole, kept = checks.labels(labels.astype(labels.dtype.newbyteorder(order)), (2,), 3)
+        assert whole.tolist() == [0, 2] and whole.dtype == np.int64 and kept is None
 
 
-def test_the_ignored_label_may_lie_out_of_range():
-    assert checks.labels([-100, 0], (2,), 1, -100).tolist() == [-100, 0]
+@pytest.mark.parametrize(
+    "labels, ignored",
+    [
+        ([-100, 0], -100),
+        (np.array([255, 0], "u1"), 255),
+        (np.array([2**64 - 1, 0], "u8"), 2**64 - 1),
+        (np.array([-1, 0], ">i2"), np.int64(-1)),
+        ([7, 0], (-100, 7, 2**70)),
+        ([7, 0], np.array([7], "u1")),
+    ],
+    ids=str,
+)
+def test_an_ignored_label_may_lie_out_of_range_and_becomes_zero(labels, ignored):
+    whole, kept = checks.labels(labels, (2,), 1, ignored)
+    assert whole.tolist() == [0, 0] and kept.tolist() == [False, True]
+
+
+def test_an_unsigned_label_is_not_taken_for_an_ignored_negative_one():
+    # As 64 signed bits it would be -1.
+    with pytest.raises(ValueError, match="received 18446744073709551615 at index"):
+        checks.labels(np.array([2**64 - 1], "u8"), (1,), 2, -1)
 
 
 def test_weights_take_the_type_of_the_losses_and_may_be_zero_in_part():

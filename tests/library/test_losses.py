@@ -1,6 +1,8 @@
 """Losses against mpmath, SciPy and scikit-learn; their gradients against central differences."""
 
+import copy
 import functools
+import pickle
 from typing import Callable, NamedTuple
 
 import mpmath
@@ -772,6 +774,194 @@ def test_the_loss_is_a_pair_by_name_and_by_position():
     assert isinstance(loss, losses.Loss)
 
 
+# --- What counts -----------------------------------------------------------------------------------
+
+
+@every_case
+@every_weighting
+def test_a_loss_says_how_much_each_value_counts(case, weighting):
+    loss = CASES[case]
+    weights = weights_of(weighting, loss.shape)
+    none, total, mean = (loss(loss.x, weights=weights, reduction=reduction) for reduction in ("none", "sum", "mean"))
+    assert total.weights is None and mean.weights is None
+    counts = np.ones(loss.shape) if weights is None else weights
+    if "ignore_index" in loss.options:
+        counts = np.where(LABELS == loss.options["ignore_index"], 0, counts)
+    if weighting is None and "ignore_index" not in loss.options:
+        assert none.weights is None
+    else:
+        np.testing.assert_array_equal(none.weights, counts)
+        assert none.value.shape == none.weights.shape
+    assert mean.value == pytest.approx(none.value.sum() / counts.sum(), rel=1e-14)
+
+
+def test_what_counts_is_an_attribute_and_no_member_of_the_pair():
+    loss = softmax_cross_entropy(LOGITS, LABELS, weights=WEIGHTS, ignore_index=1, reduction="none")
+    counts = np.where(LABELS == 1, 0, WEIGHTS)
+    value, gradient = loss
+    assert len(loss) == 2 and value is loss[0] is loss.value and gradient is loss[1] is loss.gradient
+    assert loss._fields == ("value", "gradient") and isinstance(loss, tuple)
+    assert repr(loss) == f"Loss(value={value!r}, gradient={gradient!r})"
+    copies = [copy.copy(loss), copy.deepcopy(loss), loss._replace()]
+    copies += [pickle.loads(pickle.dumps(loss, protocol)) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
+    for again in copies:
+        assert type(again) is losses.Loss
+        assert np.array_equal(again.value, value) and np.array_equal(again.gradient, gradient)
+        assert np.array_equal(again.weights, counts)
+    assert losses.Loss(1.0, gradient).weights is None
+    changed = loss._replace(value=3.0, weights=WEIGHTS)
+    assert changed.value == 3.0 and changed.gradient is gradient and changed.weights is WEIGHTS
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i4", ">i4", "i8", "u8", ">u8"])
+@every_reduction
+def test_several_labels_may_be_ignored_in_every_type(dtype, reduction):
+    labels = np.array([0, 100, 1, 127, 2, 100])
+    keep = labels < K
+    for ignored in ([100, 127], (127, 100, -1), {100, 127}, np.array([100, 127], "u1")):
+        loss = softmax_cross_entropy(LOGITS, labels.astype(dtype), ignore_index=ignored, reduction=reduction)
+        removed = softmax_cross_entropy(LOGITS[keep], labels[keep], reduction=reduction)
+        value = loss.value[keep] if reduction == "none" else loss.value
+        np.testing.assert_allclose(value, removed.value, rtol=1e-15)
+        np.testing.assert_allclose(loss.gradient[keep], removed.gradient, rtol=1e-15)
+        assert not loss.gradient[~keep].any()
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 2.0, 0.0], np.array([1, 2, 3], "u1")])
+@pytest.mark.parametrize("ignored", [-1, (-1, -2)])
+def test_a_part_of_a_batch_may_be_ignored_altogether(weights, ignored):
+    labels = np.array([-1, -1, -1] if ignored == -1 else [-1, -2, -1])
+    loss = softmax_cross_entropy(LOGITS[:3], labels, weights=weights, ignore_index=ignored, reduction="none")
+    assert not loss.value.any() and not loss.gradient.any() and loss.weights.tolist() == [0, 0, 0]
+    value, gradient = softmax_cross_entropy(LOGITS[:3], labels, weights=weights, ignore_index=ignored, reduction="sum")
+    assert value == 0 and type(value) is float and not gradient.any()
+    with pytest.raises(ValueError, match="nothing is left to average"):
+        softmax_cross_entropy(LOGITS[:3], labels, weights=weights, ignore_index=ignored)
+
+
+def test_an_ignored_row_may_hold_the_only_weight():
+    loss = softmax_cross_entropy([[0.0, 0.0]] * 2, [0, -1], weights=[0.0, 1.0], ignore_index=-1, reduction="sum")
+    assert loss.value == 0 and not loss.gradient.any()
+
+
+# --- Label smoothing with class weights: ours and PyTorch's ------------------------------------------
+
+CLASS_WEIGHTS = np.array([0.5, 2.0, 1.0, 4.0])
+
+
+def pytorchs_smoothed_mean(logits, labels, class_weights, smoothing):
+    """PyTorch weighs each class's term of the smoothed sum (aten/src/ATen/native/LossNLL.cpp)."""
+    minus_log_p = -scipy.special.log_softmax(logits, axis=1)
+    own = class_weights[labels] * minus_log_p[np.arange(len(labels)), labels]
+    spread = (class_weights * minus_log_p).sum(axis=1)
+    return ((1 - smoothing) * own + smoothing / logits.shape[1] * spread).sum() / class_weights[labels].sum()
+
+
+def our_smoothed_mean(logits, labels, class_weights, smoothing):
+    """Each example's smoothed loss, weighed by its label's weight."""
+    targets = (1 - smoothing) * np.eye(logits.shape[1])[labels] + smoothing / logits.shape[1]
+    return losses.soft_cross_entropy(logits, targets, weights=class_weights[labels]).value
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("class_weights", [np.ones(K), np.full(K, 3.0), CLASS_WEIGHTS], ids=str)
+def test_smoothing_with_class_weights_is_ours_and_where_it_is_pytorchs(smoothing, class_weights):
+    ours = softmax_cross_entropy(LOGITS, LABELS, weights=class_weights[LABELS], label_smoothing=smoothing).value
+    assert ours == pytest.approx(our_smoothed_mean(LOGITS, LABELS, class_weights, smoothing), rel=1e-13)
+    theirs = pytorchs_smoothed_mean(LOGITS, LABELS, class_weights, smoothing)
+    if smoothing == 0 or len(set(class_weights)) == 1:
+        assert ours == pytest.approx(theirs, rel=1e-13)
+    else:
+        assert abs(ours - theirs) > 0.01
+
+
+# --- Sums and means that overflow only on their way --------------------------------------------------
+
+
+def test_the_mean_of_many_short_floats_is_that_of_long_ones():
+    # 40,000 losses of about 2.7 sum to more than 65,504, the largest number of float16.
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(40_000, 10)).astype(np.float16), rng.integers(0, 10, 40_000)
+    value, gradient = softmax_cross_entropy(logits, labels)
+    exact = softmax_cross_entropy(logits.astype(np.float64), labels)
+    assert value == exact.value == pytest.approx(2.73, abs=0.02)
+    assert gradient.dtype == np.float16 and np.array_equal(gradient, exact.gradient.astype(np.float16))
+    assert softmax_cross_entropy(logits, labels, reduction="sum").value == pytest.approx(40_000 * value)
+
+
+def test_the_mean_over_more_short_floats_than_their_type_can_count():
+    twos = np.full((300, 300), 2, np.float16)
+    value, gradient = squared_error(twos, np.zeros_like(twos))
+    assert value == 4 and gradient[0, 0] == np.float16(4 / 90_000) > 0
+    assert squared_error(twos, 0 * twos, reduction="sum").value == 360_000
+    assert squared_error(twos, 0 * twos, weights=np.full((300, 300), 5e4)).value == 4
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_sum_of_short_floats_is_made_in_long_ones(dtype):
+    # In float32 the ones would be lost beside 2 ** 24.
+    x = np.array([2.0**24] + [1.0] * 7, dtype)
+    assert losses.absolute_error(x, 0 * x, reduction="sum").value == 2.0**24 + 7
+    assert losses.absolute_error(x, 0 * x, weights=np.ones(8)).value == (2.0**24 + 7) / 8
+
+
+@pytest.mark.parametrize("weights", [None, np.ones(10), np.full(10, 1e308), np.full(10, 1e-320), np.arange(10.0)])
+@pytest.mark.parametrize("largest", [1.7e308, np.finfo(np.float64).max])
+def test_a_mean_is_finite_where_its_sum_is_not(weights, largest):
+    x = np.full(10, largest)
+    value, gradient = losses.absolute_error(x, 0 * x, weights=weights)
+    assert value == pytest.approx(largest, rel=1e-15)
+    assert gradient.sum() == pytest.approx(1, rel=1e-13)
+    assert losses.absolute_error(x, 0 * x, weights=weights, reduction="sum").value in (INF, pytest.approx(1.7e-11))
+
+
+def test_weights_of_any_size_give_the_same_mean():
+    plain = squared_error(NUMBERS, TARGETS, weights=weights_of("weights", NUMBERS.shape))
+    for power in (-1000, 1000):
+        scaled = squared_error(NUMBERS, TARGETS, weights=weights_of("weights", NUMBERS.shape) * 2.0**power)
+        assert scaled.value == plain.value and np.array_equal(scaled.gradient, plain.gradient)
+
+
+def test_an_infinite_result_comes_without_a_warning_in_every_type():
+    big = np.array([6e4, 0.0], np.float16)
+    assert squared_error(big, -big, reduction="none").value.tolist() == [INF, 0]
+    assert squared_error(big, -big).value == 2 * float(big[0]) ** 2
+    big = np.array([3e38, 0.0], np.float32)
+    assert squared_error(big, -big).value == INF
+    assert losses.absolute_error(big, -big, reduction="none").gradient.tolist() == [1, 0]
+
+
+def test_what_a_type_cannot_hold_is_refused():
+    for call in (
+        lambda: squared_error(np.ones(2, "f4"), [0.0, 1e300]),
+        lambda: losses.gaussian_nll(np.ones((2, 2), "f4"), [0.0, 1e300]),
+    ):
+        with pytest.raises(ValueError, match=r"targets must fit float32, received 1e\+300 at index \(1,\)"):
+            call()
+    with pytest.raises(ValueError, match=r"weights must fit float32, received 1e\+300 at index \(0,\)"):
+        squared_error(np.ones(2, "f4"), np.ones(2, "f4"), weights=[1e300, 1])
+    with pytest.raises(ValueError, match="weights must not all be zero"):
+        squared_error(np.ones(1, "f4"), np.ones(1, "f4"), weights=[1e-300])
+    # float16 is computed in float64, which holds them.
+    assert squared_error(np.zeros(2, "f2"), [0, 100_000]).value == 5e9
+
+
+def test_smoothing_and_z_loss_overflow_only_where_the_result_does():
+    large = np.full((1, 10), 1e308)
+    # log 10, less the tenth of it that is lost beside 1e308.
+    assert softmax_cross_entropy(large, [0], label_smoothing=0.1).value == pytest.approx(0.9 * np.log(10), rel=1e-12)
+    high = softmax_cross_entropy(np.array([[1e20]], "f4"), [0], z_loss=1e-4, reduction="none")
+    assert high.value[0] == pytest.approx(1e36, rel=1e-6)
+    # 1 + 2 * 0.5 * -1 = 0 stands in a denominator; the gradient is p - q + 2 zeta p log p.
+    assert softmax_cross_entropy([[-1.0]], [0], z_loss=0.5) == (0.5, [[-1.0]])
+
+
+@pytest.mark.parametrize("label", [2**64 - 1, 2**63, 256])
+def test_a_huge_unsigned_label_is_out_of_range(label):
+    with pytest.raises(ValueError, match=f"labels must be 0 to 1, received {label} at index"):
+        softmax_cross_entropy([[0.0, 0.0]], np.array([label], "u8"))
+
+
 # --- Refusals ------------------------------------------------------------------------------------
 
 REFUSALS = [
@@ -813,6 +1003,9 @@ REFUSALS = [
         ValueError,
         "weights must not all be zero",
     ),
+    (lambda: softmax_cross_entropy([[0.0, 0.0]], [0], ignore_index=1.5), TypeError, "ignore_index must be a whole number, received 1.5"),
+    (lambda: softmax_cross_entropy([[0.0, 0.0]], [0], ignore_index=True), TypeError, "ignore_index must be a whole number, received True"),
+    (lambda: softmax_cross_entropy([[0.0, 0.0]], [0], ignore_index=[-1, "2"]), TypeError, "ignore_index must be a whole number, received '2'"),
     (lambda: losses.huber([1.0], [1.0], delta=0), ValueError, "delta must be above 0, received 0"),
     (lambda: losses.huber([1.0], [1.0], delta=NAN), ValueError, "delta must be finite, received nan"),
     (lambda: losses.quantile([1.0], [1.0], level=1), ValueError, "level must be below 1, received 1"),

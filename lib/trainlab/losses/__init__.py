@@ -6,9 +6,15 @@ Conventions, the same for every loss:
 * ``reduction="none"`` returns one value for each example; its gradient is that of the
   example's own value. ``"sum"`` adds them up. ``"mean"`` divides the weighted sum by the
   sum of the weights.
-* `weights` multiply the values one by one and must have the shape of the unreduced values.
+* `weights` multiply the values one by one and must have the shape of the unreduced values. With
+  ``reduction="none"`` the loss says how much each value counts in its attribute `weights`: those of the
+  call, and 0 for what is ignored, or ``None`` where every value counts once.
 * Losses never broadcast: unequal shapes are a ``ValueError``.
-* The result has the floating-point type of the predictions; whole numbers become float64.
+* Gradients and unreduced values have the floating-point type of the predictions; whole numbers, of any
+  type, become float64. float16 is computed in float64 and rounded once, at the end. Sums and means are
+  made in float64 and are a Python ``float``.
+* Where the right number is infinite, or too large for its type, the result is infinite, without a warning.
+* Masked entries, rows of unequal lengths, and anything but real numbers are refused: a ``ValueError`` or a ``TypeError``.
 * At a kink, where a derivative does not exist, the gradient is 0 if 0 lies between the slopes on
   both sides, which it does for every loss here.
 

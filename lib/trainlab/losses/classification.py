@@ -4,11 +4,13 @@ Logits wherever there is a logit form. The two losses on probabilities at the en
 are there to be studied; in training their logarithms have lost digits that logits still hold.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from trainlab import checks, numerics
-from trainlab.losses.reduction import Loss, reduce_loss, reduce_values, total_weight
+from trainlab.losses.reduction import Loss, reduce_loss, reduce_values, rounded, weigh
 
 # So many entries at a time stay near the processor's cache while the loss passes over them.
 BLOCK = 2**18
@@ -20,7 +22,7 @@ def softmax_cross_entropy(
     *,
     weights: ArrayLike | None = None,
     label_smoothing: float = 0.0,
-    ignore_index: int | None = None,
+    ignore_index: int | Iterable[int] | None = None,
     z_loss: float = 0.0,
     reduction: str = "mean",
 ) -> Loss:
@@ -38,6 +40,16 @@ def softmax_cross_entropy(
     Computed so that the tails keep their digits: for a label that holds the largest logit,
     the loss is ``log1p`` of the *other* classes' sum, and its gradient minus that sum.
 
+    Class weights :math:`w` together with label smoothing mean two things. Here an example's whole loss,
+    smoothed as it is, is weighed with the weight of its label. PyTorch weighs each class's term of the
+    smoothed sum with the weight of that class:
+
+    .. math:: \text{here: } \frac{\sum_i w_{y_i} \ell_i}{\sum_i w_{y_i}}, \qquad
+              \text{PyTorch: } \frac{\sum_i \big( (1 - \varepsilon)\, w_{y_i} (-\log p_{i y_i})
+                     + \frac{\varepsilon}{K} \sum_k w_k (-\log p_{ik}) \big)}{\sum_i w_{y_i}}
+
+    Both agree without smoothing, and where all classes weigh the same.
+
     Parameters
     ----------
     logits : array, shape (..., K)
@@ -48,8 +60,8 @@ def softmax_cross_entropy(
     label_smoothing : float, 0 <= label_smoothing < 1
         The share :math:`\varepsilon` of each target that is spread evenly over all K classes.
         Together with a logit of minus infinity the loss is infinite.
-    ignore_index : int, optional
-        Rows with this label count for nothing, in the sum and in the mean's denominator.
+    ignore_index : int or sequence of int, optional
+        Rows with this label, or one of these, count for nothing: in the sum and in the mean's denominator.
     z_loss : float, at least 0
         The factor :math:`\zeta`.
     reduction : "mean", "sum" or "none"
@@ -57,13 +69,14 @@ def softmax_cross_entropy(
     Returns
     -------
     Loss
-        `value` in nats; `gradient` of shape (..., K).
+        `value` in nats; `gradient` of shape (..., K). With ``reduction="none"`` its `weights` are 0 for
+        the ignored rows.
 
     Raises
     ------
     ValueError
         If the shapes do not fit, a label is out of range, a logit is NaN or plus infinity, all
-        logits of a row are minus infinity, all rows are ignored, an input is empty, the
+        logits of a row are minus infinity, all rows of a mean are ignored, an input is empty, the
         weights are negative or all zero, or an option is out of range.
     TypeError
         If the labels are not whole numbers.
@@ -84,19 +97,20 @@ def softmax_cross_entropy(
     logits = checks.floating("logits", logits)
     if logits.ndim < 1:
         raise ValueError(f"logits need an axis of classes, received shape {logits.shape}")
+    dtype, logits = logits.dtype, checks.wide(logits)
     rows, classes = logits.shape[:-1], logits.shape[-1]
-    labels = checks.labels(labels, rows, classes, ignore_index)
+    labels, kept = checks.labels(labels, rows, classes, ignore_index)
     smoothing = checks.number("label_smoothing", label_smoothing, low=0, below=1)
     z_loss = checks.number("z_loss", z_loss, low=0)
     if weights is not None:
         weights = checks.weights(weights, rows, logits.dtype)
-    if ignore_index is not None:
-        kept = labels != ignore_index
-        if not kept.any() and reduction == "mean":
+    if kept is not None:
+        if reduction == "mean" and not kept.any():
             raise ValueError(f"all {labels.size} labels equal ignore_index={ignore_index}: nothing is left to average")
-        weights = kept.astype(logits.dtype) if weights is None else checks.weights(weights * kept, rows, logits.dtype)
-        labels = np.where(kept, labels, 0)
-    total = total_weight(rows, weights, reduction)
+        weights = np.where(kept, logits.dtype.type(1) if weights is None else weights, 0)
+        if reduction == "mean":
+            checks.weights(weights, rows, logits.dtype)
+    weights, total = weigh(weights, rows, reduction)
 
     flat, labels = logits.reshape(-1, classes), labels.reshape(-1)
     factor = 1 / total if weights is None else weights.reshape(-1) / total
@@ -112,17 +126,20 @@ def softmax_cross_entropy(
             row = start + int(np.argmin(np.isfinite(peak)))
             index = tuple(int(i) for i in np.unravel_index(row, rows))
             raise ValueError(f"logits need a finite maximum in each row, received {flat[row]} at index {index}")
-        values[block] = _cross_entropy_rows(
-            flat[block],
-            starts + labels[block],
-            peak[:, None],
-            factor if weights is None else factor[block],
-            smoothing,
-            z_loss,
-            gradient[block],
-        )
-    values = reduce_values(values.reshape(rows), weights, total, reduction)
-    return Loss(values, gradient.reshape(logits.shape))
+        # A class out of reach, or a value beyond the type, is infinitely costly without an accident.
+        with np.errstate(all="ignore"):
+            values[block] = _cross_entropy_rows(
+                flat[block],
+                starts + labels[block],
+                peak[:, None],
+                factor if weights is None else factor[block],
+                smoothing,
+                z_loss,
+                gradient[block],
+            )
+    with np.errstate(all="ignore"):
+        values = reduce_values(values.reshape(rows), weights, total, reduction)
+    return rounded(values, gradient.reshape(logits.shape), weights, dtype)
 
 
 def _cross_entropy_rows(logits, label, peak, factor, smoothing, z_loss, gradient):
@@ -131,8 +148,7 @@ def _cross_entropy_rows(logits, label, peak, factor, smoothing, z_loss, gradient
     `label` holds the places of the labels among all entries, `peak` the largest logits, (n, 1).
     """
     classes, entries = logits.shape[-1], gradient.reshape(-1)
-    with np.errstate(over="ignore"):
-        np.subtract(logits, peak, out=gradient)
+    np.subtract(logits, peak, out=gradient)
     below = entries[label]
     entries[label] = -np.inf
     np.exp(gradient, out=gradient)
@@ -142,11 +158,16 @@ def _cross_entropy_rows(logits, label, peak, factor, smoothing, z_loss, gradient
     log_total = np.log1p(others + (label_term - 1))
     values, label_gradient = log_total - below, others / -total
     if smoothing > 0:
-        values = (1 - smoothing) * values + smoothing * (peak[:, 0] + log_total - logits.mean(axis=-1))
+        centre = logits.mean(axis=-1)
+        if not np.isfinite(centre).all():  # the sum may overflow where the mean does not
+            centre = (logits / classes).sum(axis=-1)
+        values = (1 - smoothing) * values + smoothing * (peak[:, 0] + log_total - centre)
         label_gradient += smoothing - smoothing / classes
     if z_loss > 0:
         log_normaliser = peak[:, 0] + log_total
-        values += z_loss * log_normaliser**2
+        penalty = z_loss * log_normaliser**2
+        # A square may overflow where a small factor times it does not.
+        values += np.where(np.isfinite(penalty), penalty, z_loss * log_normaliser * log_normaliser)
         label_gradient += 2 * z_loss * log_normaliser * label_term / total
         total = total / (1 + 2 * z_loss * log_normaliser)
     # The factor rides along with the division by the sum: one pass over the array less.
@@ -197,11 +218,18 @@ def soft_cross_entropy(
     >>> soft_cross_entropy([[0.0, 0.0]], [[0.75, 0.25]]).gradient.tolist()
     [[-0.25, 0.25]]
     """
+    logits, targets, dtype = logits_and_shares(logits, targets)
+    with np.errstate(all="ignore"):
+        values = -numerics.zero_safe_product(targets, numerics.log_softmax(logits)).sum(axis=-1)
+        return reduce_loss(values, softmax_minus(logits, targets), weights, reduction, dtype)
+
+
+def logits_and_shares(logits, targets):
+    """Return both, checked, in the type to compute in, and the type of the logits."""
     logits, targets = checks.logits("logits", logits), checks.distributions("targets", targets)
     checks.same_shape(logits, targets, "logits")
-    targets = targets.astype(logits.dtype, copy=False)
-    values = -numerics.zero_safe_product(targets, numerics.log_softmax(logits)).sum(axis=-1)
-    return reduce_loss(values, softmax_minus(logits, targets), weights, reduction)
+    computed = checks.wide(logits)
+    return computed, targets.astype(computed.dtype, copy=False), logits.dtype
 
 
 def softmax_minus(logits, targets):
@@ -260,11 +288,11 @@ def binary_cross_entropy(
         ...
     ValueError: targets must lie between 0 and 1, received 2.0 at index (0,)
     """
-    logits, targets = checks.numbers_alike(logits, targets, "logits")
+    logits, targets, dtype = checks.numbers_alike(logits, targets, "logits")
     checks.within("targets", targets, 0, 1)
     values = (1 - targets) * numerics.softplus(logits) + targets * numerics.softplus(-logits)
     gradient = (1 - targets) * numerics.sigmoid(logits) - targets * numerics.sigmoid(-logits)
-    return reduce_loss(values, gradient, weights, reduction)
+    return reduce_loss(values, gradient, weights, reduction, dtype)
 
 
 def focal(
@@ -316,7 +344,7 @@ def focal(
     >>> focal([1000.0], [1], gamma=0.5).gradient.tolist()
     [0.0]
     """
-    logits, labels = checks.numbers_alike(logits, labels, "logits", "labels")
+    logits, labels, dtype = checks.numbers_alike(logits, labels, "logits", "labels")
     checks.either("labels", labels, (0, 1))
     gamma = checks.number("gamma", gamma, low=0)
     sign = 2 * labels - 1
@@ -326,14 +354,15 @@ def focal(
         alpha = checks.number("alpha", alpha, low=0, high=1)
         fade = fade * (alpha * labels + (1 - alpha) * (1 - labels))
     # + 0 turns the minus zero of a perfect answer into zero.
-    return reduce_loss(-fade * log_right + 0, sign * fade * (gamma * right * log_right - wrong) + 0, weights, reduction)
+    gradient = sign * fade * (gamma * right * log_right - wrong)
+    return reduce_loss(-fade * log_right + 0, gradient + 0, weights, reduction, dtype)
 
 
 def hinge(scores: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None = None, reduction: str = "mean") -> Loss:
     r"""Hinge loss: nothing to pay once an answer is right by a margin of 1.
 
     .. math:: \ell_i = \max(0,\; 1 - t_i\, s_i), \qquad
-              \frac{\partial \ell_i}{\partial s_i} = \begin{cases} -t_i & t_i\, s_i < 1 \ 0 & \text{otherwise} \end{cases}
+              \frac{\partial \ell_i}{\partial s_i} = \begin{cases} -t_i & t_i\, s_i < 1 \\ 0 & \text{otherwise} \end{cases}
 
     Cortes and Vapnik (1995), *Support-vector networks*. At the kink, :math:`t s = 1`, the gradient is 0.
 
@@ -357,10 +386,10 @@ def hinge(scores: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None = 
     >>> hinge([2.0, 0.5, -1.0], [1, 1, 1], reduction="sum").gradient.tolist()
     [0.0, -1.0, -1.0]
     """
-    scores, targets = checks.numbers_alike(scores, targets, "scores")
+    scores, targets, dtype = checks.numbers_alike(scores, targets, "scores")
     checks.either("targets", targets, (-1, 1))
     margin = targets * scores
-    return reduce_loss(np.maximum(1 - margin, 0), np.where(margin < 1, -targets, 0), weights, reduction)
+    return reduce_loss(np.maximum(1 - margin, 0), np.where(margin < 1, -targets, 0), weights, reduction, dtype)
 
 
 def cross_entropy(
@@ -407,12 +436,13 @@ def cross_entropy(
     """
     predicted, target = checks.distributions("predicted", predicted), checks.distributions("target", target)
     checks.same_shape(predicted, target, "predicted", "target")
+    dtype, predicted = predicted.dtype, checks.wide(predicted)
     target = target.astype(predicted.dtype, copy=False)
     # The infinities of an impossible event that happened are the answer, not an accident.
-    with np.errstate(divide="ignore", over="ignore"):
+    with np.errstate(all="ignore"):
         values = -numerics.zero_safe_product(target, np.log(predicted)).sum(axis=-1) + 0
         gradient = -numerics.zero_safe_product(target, 1 / predicted) + 0
-    return reduce_loss(values, gradient, weights, reduction)
+        return reduce_loss(values, gradient, weights, reduction, dtype)
 
 
 def log_loss(
@@ -452,13 +482,13 @@ def log_loss(
     >>> log_loss([0.0], [1]).value
     inf
     """
-    predicted, target = checks.numbers_alike(predicted, target, "predicted", "target")
+    predicted, target, dtype = checks.numbers_alike(predicted, target, "predicted", "target")
     checks.within("predicted", predicted, 0, 1)
     checks.within("target", target, 0, 1)
-    with np.errstate(divide="ignore", over="ignore"):
+    with np.errstate(all="ignore"):
         yes = numerics.zero_safe_product(target, np.log(predicted))
         no = numerics.zero_safe_product(1 - target, np.log1p(-predicted))
         gradient = numerics.zero_safe_product(1 - target, 1 / (1 - predicted)) - numerics.zero_safe_product(
             target, 1 / predicted
         )
-    return reduce_loss(-yes - no + 0, gradient, weights, reduction)
+    return reduce_loss(-yes - no + 0, gradient, weights, reduction, dtype)

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from trainlab import checks, numerics
-from trainlab.losses.classification import softmax_cross_entropy, softmax_minus
-from trainlab.losses.reduction import Loss, reduce_loss
+from trainlab.losses.classification import logits_and_shares, softmax_cross_entropy, softmax_minus
+from trainlab.losses.reduction import Loss, reduce_loss, rounded
 
 
 def kl_divergence(
@@ -46,13 +46,10 @@ def kl_divergence(
     >>> kl_divergence([[0.0, 0.0]], [[0.5, 0.5]])
     Loss(value=0.0, gradient=array([[0., 0.]]))
     """
-    logits, targets = checks.logits("logits", logits), checks.distributions("targets", targets)
-    checks.same_shape(logits, targets, "logits")
-    targets = targets.astype(logits.dtype, copy=False)
-    with np.errstate(divide="ignore"):
-        log_targets = np.log(targets)
-    values = _divergence(targets, log_targets, numerics.log_softmax(logits))
-    return reduce_loss(values, softmax_minus(logits, targets), weights, reduction)
+    logits, targets, dtype = logits_and_shares(logits, targets)
+    with np.errstate(all="ignore"):
+        values = _divergence(targets, np.log(targets), numerics.log_softmax(logits))
+        return reduce_loss(values, softmax_minus(logits, targets), weights, reduction, dtype)
 
 
 def _divergence(q, log_q, log_p):
@@ -110,17 +107,18 @@ def distillation(
     student, teacher = checks.logits("student", student), checks.logits("teacher", teacher)
     checks.same_shape(student, teacher, "student", "teacher")
     temperature = checks.number("temperature", temperature, above=0)
-    student = _soften(student, temperature)
-    teacher = _soften(teacher.astype(student.dtype, copy=False), temperature)
-    log_q, q = numerics.log_softmax(teacher), numerics.softmax(teacher)
-    values = temperature**2 * _divergence(q, log_q, numerics.log_softmax(student))
-    return reduce_loss(values, temperature * softmax_minus(student, q), weights, reduction)
+    dtype, student = student.dtype, checks.wide(student)
+    teacher = checks.fitting("teacher", teacher, student.dtype)
+    with np.errstate(all="ignore"):
+        student, teacher = _soften(student, temperature), _soften(teacher, temperature)
+        log_q, q = numerics.log_softmax(teacher), numerics.softmax(teacher)
+        values = temperature**2 * _divergence(q, log_q, numerics.log_softmax(student))
+        return reduce_loss(values, temperature * softmax_minus(student, q), weights, reduction, dtype)
 
 
 def _soften(logits, temperature):
     # Shifted first, so that a small temperature can push logits down to minus infinity, never up.
-    with np.errstate(over="ignore"):
-        return (logits - logits.max(axis=-1, keepdims=True)) / temperature
+    return (logits - logits.max(axis=-1, keepdims=True)) / temperature
 
 
 def info_nce(
@@ -169,10 +167,10 @@ def info_nce(
         raise ValueError(f"similarities need a column for each row at least, received shape {similarities.shape}")
     temperature = checks.number("temperature", temperature, above=0)
     partners = np.broadcast_to(np.arange(similarities.shape[-2]), similarities.shape[:-1])
-    value, gradient = softmax_cross_entropy(
-        _soften(similarities, temperature), partners, weights=weights, reduction=reduction
-    )
-    return Loss(value, gradient / temperature)
+    with np.errstate(all="ignore"):
+        softened = _soften(checks.wide(similarities), temperature)
+        loss = softmax_cross_entropy(softened, partners, weights=weights, reduction=reduction)
+        return rounded(loss.value, loss.gradient / temperature, loss.weights, similarities.dtype)
 
 
 def triplet(
@@ -222,12 +220,13 @@ def triplet(
     >>> triplet([1.0, 1.0], [3.0, 1.5], reduction="sum").gradient.tolist()
     [0.0, 1.0]
     """
-    positive, negative = checks.numbers_alike(positive, negative, "positive", "negative")
+    positive, negative, dtype = checks.numbers_alike(positive, negative, "positive", "negative")
     for name, distances in (("positive", positive), ("negative", negative)):
         checks.within(name, distances, 0, np.inf)
     margin = checks.number("margin", margin, low=0)
-    slack = positive - negative + margin
-    return reduce_loss(np.maximum(slack, 0), (slack > 0).astype(slack.dtype), weights, reduction)
+    with np.errstate(all="ignore"):
+        slack = positive - negative + margin
+        return reduce_loss(np.maximum(slack, 0), (slack > 0).astype(slack.dtype), weights, reduction, dtype)
 
 
 def preference(
@@ -278,7 +277,8 @@ def preference(
     >>> preference([40.0], [0.0]).gradient.tolist()
     [-4.248354255291589e-18]
     """
-    chosen, rejected = checks.numbers_alike(chosen, rejected, "chosen", "rejected")
+    chosen, rejected, dtype = checks.numbers_alike(chosen, rejected, "chosen", "rejected")
     beta = checks.number("beta", beta, above=0)
-    lead = beta * (chosen - rejected)
-    return reduce_loss(numerics.softplus(-lead), -beta * numerics.sigmoid(-lead), weights, reduction)
+    with np.errstate(all="ignore"):
+        lead = beta * (chosen - rejected)
+        return reduce_loss(numerics.softplus(-lead), -beta * numerics.sigmoid(-lead), weights, reduction, dtype)

@@ -50,9 +50,10 @@ def squared_error(
         ...
     ValueError: predictions have shape (2, 1), targets (2,); losses do not broadcast
     """
-    predictions, targets = checks.numbers_alike(predictions, targets)
-    error = predictions - targets
-    return reduce_loss(error**2, 2 * error, weights, reduction)
+    predictions, targets, dtype = checks.numbers_alike(predictions, targets)
+    with np.errstate(all="ignore"):
+        error = predictions - targets
+        return reduce_loss(error**2, 2 * error, weights, reduction, dtype)
 
 
 def absolute_error(
@@ -76,9 +77,10 @@ def absolute_error(
     >>> absolute_error([1.0, 2.0, 4.0], [1.0, 3.0, 1.0], reduction="sum").gradient.tolist()
     [0.0, -1.0, 1.0]
     """
-    predictions, targets = checks.numbers_alike(predictions, targets)
-    error = predictions - targets
-    return reduce_loss(np.abs(error), np.sign(error), weights, reduction)
+    predictions, targets, dtype = checks.numbers_alike(predictions, targets)
+    with np.errstate(all="ignore"):
+        error = predictions - targets
+        return reduce_loss(np.abs(error), np.sign(error), weights, reduction, dtype)
 
 
 def huber(
@@ -118,13 +120,14 @@ def huber(
     >>> huber([0.5, 3.0], [0.0, 0.0], reduction="sum").gradient.tolist()
     [0.5, 1.0]
     """
-    predictions, targets = checks.numbers_alike(predictions, targets)
+    predictions, targets, dtype = checks.numbers_alike(predictions, targets)
     delta = checks.number("delta", delta, above=0)
-    error = predictions - targets
-    size = np.abs(error)
-    # One product for both branches, and none that squares a huge error.
-    inner = np.minimum(size, delta)
-    return reduce_loss(inner * (size - inner / 2), np.clip(error, -delta, delta), weights, reduction)
+    with np.errstate(all="ignore"):
+        error = predictions - targets
+        size = np.abs(error)
+        # One product for both branches, and none that squares a huge error.
+        inner = np.minimum(size, delta)
+        return reduce_loss(inner * (size - inner / 2), np.clip(error, -delta, delta), weights, reduction, dtype)
 
 
 def log_cosh(
@@ -150,12 +153,13 @@ def log_cosh(
     >>> log_cosh([0.0, 1000.0], [0.0, 0.0], reduction="sum").gradient.tolist()
     [0.0, 1.0]
     """
-    predictions, targets = checks.numbers_alike(predictions, targets)
-    error = predictions - targets
-    size = np.abs(error)
-    near = np.log1p(2 * np.sinh(np.minimum(size, 1) / 2) ** 2)
-    far = size + np.log1p(np.exp(-2 * size)) - math.log(2)
-    return reduce_loss(np.where(size <= 1, near, far), np.tanh(error), weights, reduction)
+    predictions, targets, dtype = checks.numbers_alike(predictions, targets)
+    with np.errstate(all="ignore"):
+        error = predictions - targets
+        size = np.abs(error)
+        near = np.log1p(2 * np.sinh(np.minimum(size, 1) / 2) ** 2)
+        far = size + np.log1p(np.exp(-2 * size)) - math.log(2)
+        return reduce_loss(np.where(size <= 1, near, far), np.tanh(error), weights, reduction, dtype)
 
 
 def quantile(
@@ -195,12 +199,13 @@ def quantile(
     >>> quantile([1.0, 1.0], [3.0, 0.0], level=0.75, reduction="sum").gradient.tolist()
     [-0.75, 0.25]
     """
-    predictions, targets = checks.numbers_alike(predictions, targets)
+    predictions, targets, dtype = checks.numbers_alike(predictions, targets)
     level = checks.number("level", level, above=0, below=1)
-    error = predictions - targets
-    values = np.where(error > 0, 1 - level, level) * np.abs(error)
-    gradient = (1 - level) * (error > 0) - level * (error < 0)
-    return reduce_loss(values.astype(error.dtype), gradient.astype(error.dtype), weights, reduction)
+    with np.errstate(all="ignore"):
+        error = predictions - targets
+        values = np.where(error > 0, 1 - level, level) * np.abs(error)
+        gradient = (1 - level) * (error > 0) - level * (error < 0)
+        return reduce_loss(values.astype(error.dtype), gradient.astype(error.dtype), weights, reduction, dtype)
 
 
 def gaussian_nll(
@@ -242,19 +247,22 @@ def gaussian_nll(
     (2.9189, [[-2.0, -1.5]])
     """
     predictions = checks.finite("predictions", checks.floating("predictions", predictions))
-    targets = checks.finite("targets", checks.floating("targets", targets)).astype(predictions.dtype, copy=False)
+    targets = checks.finite("targets", checks.floating("targets", targets))
     if predictions.shape != targets.shape + (2,):
         raise ValueError(
             f"predictions have shape {predictions.shape}, targets {targets.shape}: a mean and a log-variance "
             f"for each target ask for {targets.shape + (2,)}; losses do not broadcast"
         )
+    dtype, predictions = predictions.dtype, checks.wide(predictions)
+    targets = checks.fitting("targets", targets, predictions.dtype)
     mean, log_variance = predictions[..., 0], predictions[..., 1]
     # A variance too small for the type makes an infinite loss, which is what it is.
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         # Scaled before squaring, so that a small error over a small variance does not underflow first.
         scale = np.exp(-log_variance / 2)
-        distance = np.where(targets == mean, 0, (mean - targets) * scale)
+        # A variance too large for the type leaves no distance, not even of an infinite error.
+        distance = np.where((targets == mean) | (scale == 0), 0, (mean - targets) * scale)
         square = distance**2
         values = (math.log(2 * math.pi) + log_variance + square) / 2
-        slope = np.where(targets == mean, 0, distance * scale)
-    return reduce_loss(values, np.stack([slope, (1 - square) / 2], axis=-1), weights, reduction)
+        slope = np.where(distance == 0, 0, distance * scale)
+        return reduce_loss(values, np.stack([slope, (1 - square) / 2], axis=-1), weights, reduction, dtype)
