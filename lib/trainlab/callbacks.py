@@ -162,6 +162,10 @@ class _Patience(Evaluation):
         state |= {"best": np.where(improved, value, best), "waited": np.where(improved, 0, waited + 1)}
         return self._decided(trainer, state, improved)
 
+    def _decided(self, trainer, state, improved):
+        """Return the state with what follows from which replicas improved."""
+        return state
+
 
 class EarlyStopping(_Patience):
     r"""Stop when the loss on other examples has not improved for a while; remember the best parameters.
@@ -275,8 +279,9 @@ class ReduceOnPlateau(_Patience):
         better: str | None = None,
         weights: ArrayLike | None = None,
     ):
-        options = {"measure": measure, "better": better, "weights": weights}
-        super().__init__(x, y, every=every, patience=patience, threshold=threshold, **options)
+        super().__init__(
+            x, y, every=every, patience=patience, threshold=threshold, measure=measure, better=better, weights=weights
+        )
         self.factor = checks.number("factor", factor, above=0, below=1)
         self.smallest = checks.number("smallest", smallest, low=0, below=1)
 

@@ -354,12 +354,13 @@ class Trainer:
 
         A symbolic link at `path` stays one: the file that it leads to is written.
         """
-        now, groups = self._now, {"params": self.params, "state": self.state}
+        now: _Moment = self._now
+        groups: dict[str, dict] = {"params": now.params, "state": now.state}
         groups["history"] = {name: rows[: now.step] for name, rows in self._record.items()}
         memory = self._callback_memory()
         groups |= {f"callback{place}": state for place, state in enumerate(memory.pop("states"))}
         arrays = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
-        arrays |= {"diverged": now.diverged, "rate_scale": self.rate_scale}
+        arrays |= {"diverged": now.diverged, "rate_scale": np.asarray(self.rate_scale)}
         about = self._about() | {"run": self.run, "step": now.step, "data": self._data, "callbacks": memory}
         arrays["about"] = np.array(json.dumps(about))
         write_arrays(path, arrays)
@@ -491,14 +492,14 @@ class Trainer:
     def _inputs(self, x):
         if np.dtype(self.model.input_dtype).kind == "i":
             return checks.whole("x", x)
-        return checks.finite("x", checks.floating("x", x)).astype(self.model.input_dtype, copy=False)
+        return checks.fitting("x", checks.finite("x", checks.floating("x", x)), self.model.input_dtype)
 
     def _checked_data(self, x, y, weights):
-        x, y = self._inputs(x), np.asarray(y)
+        x, y = self._inputs(x), checks.plain("y", y)
         if y.ndim == 0 or x.ndim == 0 or len(x) != len(y):
             raise ValueError(f"x and y must have one row an example, received shapes {x.shape} and {y.shape}")
         if y.dtype.kind == "f":
-            y = checks.finite("y", y).astype(self.model.dtype, copy=False)
+            y = checks.fitting("y", checks.finite("y", y), self.model.dtype)
         if weights is not None:
             shape = np.shape(weights)
             if shape != y.shape[: len(shape)] or len(shape) == 0:

@@ -472,7 +472,9 @@ def test_what_travelled_to_another_process_keeps_its_fingerprint():
 
 
 @pytest.mark.parametrize(
-    "thing", [lambda x: countdown(x) + NUMBERS[0], closing_over(3), Foo, Scale(3), Options([1]), Color.RED], ids=repr
+    "thing",
+    [lambda x: countdown(x) + NUMBERS[0], closing_over(3), Foo, Scale(3), Options([1]), Color.RED],
+    ids=["lambda", "closure", "class", "object", "dataclass", "enum"],
 )
 def test_a_pickled_copy_keeps_its_fingerprint(thing):
     assert fingerprint(cloudpickle.loads(cloudpickle.dumps(thing))) == fingerprint(thing)

@@ -1,5 +1,7 @@
 """Sums over the examples of an update, for one run or for each of several: what a trainer needs of a loss."""
 
+from typing import Any
+
 import numpy as np
 
 from trainlab.losses.reduction import Loss
@@ -32,6 +34,7 @@ def weighed_sum(loss: Loss | tuple, weights: np.ndarray | None, axis: int) -> tu
     >>> weighed_sum(Loss(np.array([1.0, 2.0]), np.array([0.5, 0.5])), np.array([3.0, 1.0]), axis=0)
     (5.0, 4.0, array([1.5, 0.5]))
     """
+    values: Any
     (values, gradient), counts = loss, getattr(loss, "weights", None)
     if counts is not None and counts.shape != values.shape:
         raise ValueError(f"the loss returned weights of shape {counts.shape} for values of shape {values.shape}")
