@@ -168,9 +168,9 @@ def _rate(rate):
         raise TypeError(f"rate must be a number, or an array with one for each replica, received {rate!r}")
     if array.ndim > 1:
         raise ValueError(f"rate must be a number or have shape (R,), received shape {array.shape}")
-    bad = ~((array >= 0) & (array < np.inf))
-    if bad.any():
-        raise ValueError(f"rate must be finite and at least 0, received {array[bad].flat[0]}")
+    good = (array >= 0) & (array < np.inf)
+    if not good.all():
+        raise ValueError(f"rate must be finite and at least 0, received {array[~good].flat[0]}")
     return array if array.ndim else float(array)
 
 
@@ -190,7 +190,7 @@ def _shaped(values, array):
 
 def _subtract(parameter, rate, step, new):
     """Write parameter - rate * step to `new`, which may be the parameter itself."""
-    # Where `new` can hold the product on the way, no memory is asked for: a third of the time for large parameters.
+    # Where `new` can hold the product on the way, no memory is asked for: which is a part of the time for large parameters.
     free = new is not parameter and new.dtype == step.dtype and not np.may_share_memory(new, parameter)
     spare = new if free else None
     np.subtract(parameter, np.multiply(rate, step, out=spare), out=new)
@@ -417,9 +417,10 @@ class Adam(_Optimizer):
         first_share, second_share = 1 - self.beta1**updates, 1 - self.beta2**updates
         for name, parameter, gradient, new in ready:
             own_rate, decay = self._options(name, rate) if self.groups else (rate, self.weight_decay)
-            first = np.multiply(state[f"first/{name}"], self.beta1, out=new_state[f"first/{name}"])
+            first_name, second_name = f"first/{name}", f"second/{name}"
+            first = np.multiply(state[first_name], self.beta1, out=new_state[first_name])
             first += (1 - self.beta1) * gradient
-            second = np.multiply(state[f"second/{name}"], self.beta2, out=new_state[f"second/{name}"])
+            second = np.multiply(state[second_name], self.beta2, out=new_state[second_name])
             second += (1 - self.beta2) * gradient**2
             size = np.sqrt(second / second_share) + self.epsilon
             if decay > 0:
