@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 
+SHORT = np.dtype(np.float16)
+
+
 def number(
     name: str,
     value: float,
@@ -187,7 +190,7 @@ def whole(name: str, values: ArrayLike) -> np.ndarray:
 
 def wide(array: np.ndarray) -> np.ndarray:
     """Return `array` in the type to compute in: float64 for float16, which overflows at 65,520; otherwise its own."""
-    return array.astype(np.float64) if array.dtype == np.float16 else array
+    return array.astype(np.float64) if array.dtype == SHORT else array
 
 
 def fitting(name: str, array: np.ndarray, dtype: np.dtype | type) -> np.ndarray:

@@ -131,9 +131,8 @@ def sigmoid(x: ArrayLike) -> np.ndarray:
     [0.0, 0.5, 1.0]
     """
     x, dtype = _computed(x)
-    with np.errstate(all="ignore"):
-        small = np.exp(-np.abs(x))
-        return (np.where(x >= 0, 1, small) / (1 + small)).astype(dtype, copy=False)
+    small = np.exp(-np.abs(x))
+    return (np.where(x >= 0, 1, small) / (1 + small)).astype(dtype, copy=False)
 
 
 def softplus(x: ArrayLike) -> np.ndarray:
@@ -147,8 +146,7 @@ def softplus(x: ArrayLike) -> np.ndarray:
     [4.248354255291589e-18, 0.6931471805599453, 1000.0]
     """
     x, dtype = _computed(x)
-    with np.errstate(all="ignore"):
-        return (np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))).astype(dtype, copy=False)
+    return (np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))).astype(dtype, copy=False)
 
 
 def zero_safe_product(x: ArrayLike, y: ArrayLike) -> np.ndarray:

@@ -116,18 +116,17 @@ def softmax_cross_entropy(
     factor = 1 / total if weights is None else weights.reshape(-1) / total
     values, gradient = np.empty(len(flat), flat.dtype), np.empty(flat.shape, flat.dtype)
     height = max(1, BLOCK // classes)
-    for start in range(0, len(flat), height):
-        block = slice(start, start + height)
-        # Where each row starts among all entries: one index reaches an entry quicker than two.
-        starts = np.arange(0, flat[block].size, classes)
-        peak = flat[block].reshape(-1)[starts + flat[block].argmax(axis=-1)]
-        # The maximum of a row is finite unless the row holds NaN, plus infinity or nothing else.
-        if not np.isfinite(peak).all():
-            row = start + int(np.argmin(np.isfinite(peak)))
-            index = tuple(int(i) for i in np.unravel_index(row, rows))
-            raise ValueError(f"logits need a finite maximum in each row, received {flat[row]} at index {index}")
-        # A class out of reach, or a value beyond the type, is infinitely costly without an accident.
-        with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):
+        for start in range(0, len(flat), height):
+            block = slice(start, start + height)
+            # Where each row starts among all entries: one index reaches an entry quicker than two.
+            starts = np.arange(0, flat[block].size, classes)
+            peak = flat[block].reshape(-1)[starts + flat[block].argmax(axis=-1)]
+            # The maximum of a row is finite unless the row holds NaN, plus infinity or nothing else.
+            if not np.isfinite(peak).all():
+                row = start + int(np.argmin(np.isfinite(peak)))
+                index = tuple(int(i) for i in np.unravel_index(row, rows))
+                raise ValueError(f"logits need a finite maximum in each row, received {flat[row]} at index {index}")
             values[block] = _cross_entropy_rows(
                 flat[block],
                 starts + labels[block],
@@ -137,9 +136,8 @@ def softmax_cross_entropy(
                 z_loss,
                 gradient[block],
             )
-    with np.errstate(all="ignore"):
         values = reduce_values(values.reshape(rows), weights, total, reduction)
-    return rounded(values, gradient.reshape(logits.shape), weights, dtype)
+        return rounded(values, gradient.reshape(logits.shape), weights, dtype)
 
 
 def _cross_entropy_rows(logits, label, peak, factor, smoothing, z_loss, gradient):
@@ -290,9 +288,10 @@ def binary_cross_entropy(
     """
     logits, targets, dtype = checks.numbers_alike(logits, targets, "logits")
     checks.within("targets", targets, 0, 1)
-    values = (1 - targets) * numerics.softplus(logits) + targets * numerics.softplus(-logits)
-    gradient = (1 - targets) * numerics.sigmoid(logits) - targets * numerics.sigmoid(-logits)
-    return reduce_loss(values, gradient, weights, reduction, dtype)
+    with np.errstate(all="ignore"):
+        values = (1 - targets) * numerics.softplus(logits) + targets * numerics.softplus(-logits)
+        gradient = (1 - targets) * numerics.sigmoid(logits) - targets * numerics.sigmoid(-logits)
+        return reduce_loss(values, gradient, weights, reduction, dtype)
 
 
 def focal(
@@ -347,15 +346,16 @@ def focal(
     logits, labels, dtype = checks.numbers_alike(logits, labels, "logits", "labels")
     checks.either("labels", labels, (0, 1))
     gamma = checks.number("gamma", gamma, low=0)
-    sign = 2 * labels - 1
-    right, log_right, wrong = numerics.sigmoid(sign * logits), -numerics.softplus(-sign * logits), numerics.sigmoid(-sign * logits)
-    fade = wrong**gamma
-    if alpha is not None:
-        alpha = checks.number("alpha", alpha, low=0, high=1)
-        fade = fade * (alpha * labels + (1 - alpha) * (1 - labels))
-    # + 0 turns the minus zero of a perfect answer into zero.
-    gradient = sign * fade * (gamma * right * log_right - wrong)
-    return reduce_loss(-fade * log_right + 0, gradient + 0, weights, reduction, dtype)
+    with np.errstate(all="ignore"):
+        sign = 2 * labels - 1
+        right, wrong = numerics.sigmoid(sign * logits), numerics.sigmoid(-sign * logits)
+        log_right, fade = -numerics.softplus(-sign * logits), wrong**gamma
+        if alpha is not None:
+            alpha = checks.number("alpha", alpha, low=0, high=1)
+            fade = fade * (alpha * labels + (1 - alpha) * (1 - labels))
+        # + 0 turns the minus zero of a perfect answer into zero.
+        gradient = sign * fade * (gamma * right * log_right - wrong) + 0
+        return reduce_loss(-fade * log_right + 0, gradient, weights, reduction, dtype)
 
 
 def hinge(scores: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None = None, reduction: str = "mean") -> Loss:
@@ -388,8 +388,9 @@ def hinge(scores: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None = 
     """
     scores, targets, dtype = checks.numbers_alike(scores, targets, "scores")
     checks.either("targets", targets, (-1, 1))
-    margin = targets * scores
-    return reduce_loss(np.maximum(1 - margin, 0), np.where(margin < 1, -targets, 0), weights, reduction, dtype)
+    with np.errstate(all="ignore"):
+        margin = targets * scores
+        return reduce_loss(np.maximum(1 - margin, 0), np.where(margin < 1, -targets, 0), weights, reduction, dtype)
 
 
 def cross_entropy(
@@ -491,4 +492,4 @@ def log_loss(
         gradient = numerics.zero_safe_product(1 - target, 1 / (1 - predicted)) - numerics.zero_safe_product(
             target, 1 / predicted
         )
-    return reduce_loss(-yes - no + 0, gradient, weights, reduction, dtype)
+        return reduce_loss(-yes - no + 0, gradient, weights, reduction, dtype)

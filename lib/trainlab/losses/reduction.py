@@ -79,24 +79,22 @@ def reduce_values(values, weights, total, reduction):
 def reduce_loss(values, gradient, weights, reduction, dtype):
     """Weigh and reduce both: `gradient` holds the derivative of each value by itself.
 
-    Values and gradient come in the type they were computed in; `dtype` is that of the predictions.
+    Values and gradient come in the type they were computed in; `dtype` is that of the predictions. Each loss
+    silences NumPy around its formula and this: a number that is infinite in its type is no accident.
     """
     if weights is not None:
         weights = checks.weights(weights, values.shape, values.dtype)
     weights, total = weigh(weights, values.shape, reduction)
-    with np.errstate(all="ignore"):
-        if weights is not None:
-            factor = weights.reshape(weights.shape + (1,) * (gradient.ndim - weights.ndim))
-            gradient = np.where(factor > 0, gradient, 0) * factor
-        if total != 1:
-            gradient = gradient / gradient.dtype.type(total)
-        return rounded(reduce_values(values, weights, total, reduction), gradient, weights, dtype)
+    if weights is not None:
+        factor = weights.reshape(weights.shape + (1,) * (gradient.ndim - weights.ndim))
+        gradient = np.where(factor > 0, gradient, 0) * factor
+    if total != 1:
+        gradient = gradient / gradient.dtype.type(total)
+    return rounded(reduce_values(values, weights, total, reduction), gradient, weights, dtype)
 
 
 def rounded(value, gradient, weights, dtype):
     """Return the loss in the type of the predictions; a mean or a sum stays the ``float`` it is."""
-    # Where the right number is infinite in the type, infinity is the answer and no accident.
-    with np.errstate(over="ignore"):
-        if type(value) is float:
-            return Loss(value, np.asarray(gradient, dtype))
-        return Loss(np.asarray(value, dtype), np.asarray(gradient, dtype), weights)
+    if type(value) is float:
+        return Loss(value, np.asarray(gradient, dtype))
+    return Loss(np.asarray(value, dtype), np.asarray(gradient, dtype), weights)
