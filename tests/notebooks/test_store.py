@@ -30,7 +30,6 @@ def test_two_runs_give_the_same_bytes_and_check_agrees(tmp_path):
         "import matplotlib.pyplot as plt\n_ = plt.plot([1, 2])\nplt.show()",
         "from myst_nb import glue\nglue('name', 7, display=False)",
     )
-    assert run(path, "--check").returncode == 1
     assert run(path).returncode == 0
     first = path.read_bytes()
     assert run(path).returncode == 0
@@ -50,8 +49,10 @@ def test_two_runs_give_the_same_bytes_and_check_agrees(tmp_path):
     assert glued.outputs[0].metadata.scrapbook.name == "name"
     assert glued.outputs[0].data == {"application/papermill.record/text/plain": "7"}
 
-    path.write_text(first.decode().replace("2.5\\n", "2.6\\n"), "utf-8")
+    spoiled = first.decode().replace("2.5\\n", "2.6\\n")
+    path.write_text(spoiled, "utf-8")
     changed = run(path, "--check")
+    assert path.read_text("utf-8") == spoiled
     assert changed.returncode == 1 and "+      \"2.5\\n\"" in changed.stdout
 
 
