@@ -76,6 +76,20 @@ def test_an_expected_error_is_stored_without_paths_and_colours(tmp_path):
     assert "\x1b" not in trace and sys.prefix not in trace
 
 
+@pytest.mark.parametrize(
+    "said, cleaned",
+    [
+        ("File /home/a b/trä in/lib/trainlab/checks.py:3, in f", "File trainlab/checks.py:3, in f"),
+        ("see '/o p/.venv/lib/python3.11/site-packages/numpy/core.py'", "see 'numpy/core.py'"),
+        ("/usr/lib/python3.11/json/a.py and /usr/lib/python3.11/ast.py", "json/a.py and ast.py"),
+        ("/my tmp/ipykernel_12/34.py:4: UserWarning: half of .venv/lib/trainlab/x", "<cell>:4: UserWarning: half of trainlab/x"),
+        ("1 / 2 of lib/trainlab/x.py", "1 / 2 of lib/trainlab/x.py"),
+    ],
+)
+def test_no_path_of_this_machine_is_stored(said, cleaned):
+    assert store.clean(said) == cleaned
+
+
 def test_normal_form_is_its_own_normal_form():
     once = store.write(store.normal(good()))
     assert store.write(store.normal(store.read(once))) == once
