@@ -118,6 +118,8 @@ def main(patterns):
         )
         PAGE.write_text(rewritten(page, run, kept, new), "utf-8")
         print(f"{PAGE.relative_to(ROOT)} is up to date: read its `git diff`, and move what is not explained yet below its reason.")
+    if count["not checked"]:
+        print(f"{count['not checked']} faults were not tried: run it again, and it goes on where it was.")
     print(f"{tried} faults, {found} found, {len(survivors)} survivors, {len(new)} of them not explained in tests/mutants.md")
     return 1 if new or count["not checked"] else 0
 
