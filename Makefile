@@ -4,9 +4,10 @@ PYTHON    ?= python3
 VENV      ?= .venv
 NOTEBOOKS ?= $(sort $(shell find chapters -name '*.ipynb' -not -path '*/.ipynb_checkpoints/*'))
 
-RUN   := $(VENV)/bin/python -m
-READY := $(VENV)/.ready
+RUN     := $(VENV)/bin/python -m
+READY   := $(VENV)/.ready
 INTEROP := $(VENV)-interop/.ready
+MUTMUT  := $(VENV)-mutants/.ready
 
 # Stored outputs and re-runs must come from the same surroundings: this tree's library, one
 # thread for sums (their order changes the last bits), fixed hashing, width and time zone.
@@ -36,23 +37,24 @@ test: test-library test-notebooks test-sabotage test-site ## Run every check
 
 test-library: $(READY) ## Check the library's types, test it and the examples in its docstrings
 	$(RUN) mypy
-	$(RUN) pytest tests/library README.md --doctest-glob='*.md' --doctest-modules lib
+	$(RUN) pytest -n 2 tests/library tests/mutants.py README.md --doctest-glob='*.md' --doctest-modules lib
 
 # nbval does not look at a cell without a number, so the stored files are checked first.
 test-notebooks: $(READY) ## Execute the notebooks and compare with the stored outputs
 	$(RUN) pytest tests/notebooks/test_stored.py
-	PYTHONPATH=$(PYTHONPATH):$(CURDIR)/tests/notebooks $(RUN) pytest -p kernels --nbval --nbval-current-env --nbval-cell-timeout=120 \
+	PYTHONPATH="$$PYTHONPATH:$(CURDIR)/tests/notebooks" $(RUN) pytest -p kernels --nbval --nbval-current-env --nbval-cell-timeout=120 \
 	    --nbval-sanitize-with tests/notebooks/sanitize.cfg \
 	    $(if $(word 2,$(NOTEBOOKS)),-n 2 --dist loadfile) $(NOTEBOOKS) \
-	|| { echo "In the differences above, + is what the notebook stores and - is what it printed now."; \
+	|| { status=$$?; test $$status != 1 || { \
+	     echo "In the differences above, + is what the notebook stores and - is what it printed now."; \
 	     echo "If the new output is right, store it and read the change:"; \
-	     echo "    make notebooks NOTEBOOKS=<the notebook> && git diff"; exit 1; }
+	     echo "    make notebooks NOTEBOOKS=<the notebook> && git diff"; }; exit $$status; }
 
 test-sabotage: $(READY) ## Check that the checks fail when they should, and that a learner may change numbers
 	$(RUN) pytest tests/notebooks --ignore tests/notebooks/test_stored.py -n 2
 
 test-site: $(READY) ## Build the website from nothing, warnings as errors, and check its pages
-	rm -rf _build
+	rm -rf _build/html _build/.doctrees
 	$(VENV)/bin/jupyter-book build -W -n --keep-going --quiet .
 	$(RUN) pytest tests/site -n 2
 
@@ -63,25 +65,19 @@ test-interop: $(INTEROP) ## Test the schedules inside PyTorch, Optax and Keras
 bench: $(INTEROP) ## Time the library against PyTorch, scikit-learn and Optax
 	$(VENV)-interop/bin/python benchmarks/bench.py
 
-# mutmut wants a folder of its own with src/ and tests/ in it, and there before it starts.
-mutants: $(VENV)-mutants/.ready ## Plant faults in the library and count those that no test finds
-	mkdir -p _build/mutants/mutants/src
-	rm -rf _build/mutants/src _build/mutants/tests
-	mkdir _build/mutants/src && cp -r lib/trainlab _build/mutants/src/ && cp -r tests/library _build/mutants/tests
-	rm _build/mutants/tests/test_package.py # which packs the files of the project's root
-	cp tests/mutants.cfg _build/mutants/setup.cfg
-	cd _build/mutants && PYTHONPATH=$(CURDIR)/_build/mutants/mutants/src $(abspath $(VENV))-mutants/bin/mutmut run --max-children 2
-	cd _build/mutants && $(abspath $(VENV))-mutants/bin/mutmut results
+# What it finds out stays in _build/mutants, whatever becomes of the tests: delete that folder to start anew.
+mutants: $(MUTMUT) ## Plant faults in the library, list those that no test finds (MUTANTS='trainlab.files*' for some)
+	PYTHONPATH=$(VENV)-mutants $(VENV)/bin/python tests/mutants.py $(foreach pattern,$(MUTANTS),'$(pattern)')
 
-lab: $(READY) ## Open the chapters in JupyterLab
-	$(RUN) jupyterlab chapters
+lab: $(READY) ## Open the chapters in JupyterLab (LAB=... for its options)
+	$(RUN) jupyterlab $(LAB) chapters
 
 notebooks: $(READY) ## Execute the notebooks and store their outputs (NOTEBOOKS=... for some)
 	$(VENV)/bin/python tests/notebooks/store.py $(NOTEBOOKS)
 
 clean: ## Delete what was built, the environment excepted
 	rm -rf _build .pytest_cache .hypothesis .mypy_cache
-	find chapters lib tests book -name __pycache__ -prune -exec rm -rf {} +
+	find chapters lib tests book benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamp is written last, so an interrupted installation starts again from nothing.
 $(READY): requirements.txt pyproject.toml
@@ -97,8 +93,8 @@ $(INTEROP): requirements-interop.txt
 	$(VENV)-interop/bin/pip install --disable-pip-version-check -r $<
 	touch $@
 
-$(VENV)-mutants/.ready: requirements.txt
-	test -e $@ || rm -rf $(VENV)-mutants
-	$(PYTHON) -m venv $(VENV)-mutants
-	$(VENV)-mutants/bin/pip install --disable-pip-version-check -r $< mutmut==3.8.1
+# Beside the environment of the book, which it completes, in the versions that are pinned.
+$(MUTMUT): $(READY)
+	rm -rf $(VENV)-mutants
+	$(RUN) pip install --disable-pip-version-check --target $(VENV)-mutants -c requirements.txt mutmut==3.8.1
 	touch $@

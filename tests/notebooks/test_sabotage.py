@@ -18,15 +18,17 @@ GRADIENT = r"(error\*\*2, )(2 \* error)"  # value and gradient of squared_error
 
 @pytest.fixture
 def tree(tmp_path):
-    """A copy of the project, with neither its environment nor anything built."""
+    """A copy of the project with this environment and nothing built, in a folder whose name shells and files could trip over."""
     built = shutil.ignore_patterns(".*", "_build", "__pycache__", "*.egg-info")
-    return Path(shutil.copytree(ROOT, tmp_path / "copy", ignore=built))
+    copy = Path(shutil.copytree(ROOT, tmp_path / "a cöpy", ignore=built))
+    (copy / ".venv").symlink_to(sys.prefix)
+    return copy
 
 
 def make(tree):
     """Run the real target in `tree` with this environment, which it must not rebuild (-o)."""
     surroundings = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "PYTEST_"))}
-    command = ["make", "-o", f"{sys.prefix}/.ready", "test-notebooks", f"VENV={sys.prefix}", f"NOTEBOOKS={CHAPTER}"]
+    command = ["make", "-o", ".venv/.ready", "test-notebooks", "VENV=.venv", f"NOTEBOOKS={CHAPTER}"]
     result = subprocess.run(command, cwd=tree, env=surroundings, capture_output=True, text=True, timeout=300)
     return result.returncode, result.stdout + result.stderr
 
@@ -75,3 +77,10 @@ def test_stripped_outputs_are_red(tree):
     status, said = make(tree)
     assert status != 0
     assert CHAPTER in said and "Cell 0 has count None" in said
+
+
+def test_what_is_no_difference_is_not_taken_for_one(tree):
+    (tree / "tests" / "notebooks" / "sanitize.cfg").unlink()
+    status, said = make(tree)
+    assert status != 0
+    assert "sanitize.cfg" in said and "In the differences above" not in said

@@ -30,7 +30,6 @@ def test_two_runs_give_the_same_bytes_and_check_agrees(tmp_path):
         "import matplotlib.pyplot as plt\n_ = plt.plot([1, 2])\nplt.show()",
         "from myst_nb import glue\nglue('name', 7, display=False)",
     )
-    assert run(path, "--check").returncode == 1
     assert run(path).returncode == 0
     first = path.read_bytes()
     assert run(path).returncode == 0
@@ -50,8 +49,10 @@ def test_two_runs_give_the_same_bytes_and_check_agrees(tmp_path):
     assert glued.outputs[0].metadata.scrapbook.name == "name"
     assert glued.outputs[0].data == {"application/papermill.record/text/plain": "7"}
 
-    path.write_text(first.decode().replace("2.5\\n", "2.6\\n"), "utf-8")
+    spoiled = first.decode().replace("2.5\\n", "2.6\\n")
+    path.write_text(spoiled, "utf-8")
     changed = run(path, "--check")
+    assert path.read_text("utf-8") == spoiled
     assert changed.returncode == 1 and "+      \"2.5\\n\"" in changed.stdout
 
 
@@ -73,6 +74,20 @@ def test_an_expected_error_is_stored_without_paths_and_colours(tmp_path):
     assert error.ename == "LinAlgError"
     assert "----> 2 np.linalg.inv" in trace and "File numpy/linalg/_linalg.py, in inv(a)\n" in trace
     assert "\x1b" not in trace and sys.prefix not in trace
+
+
+@pytest.mark.parametrize(
+    "said, cleaned",
+    [
+        ("File /home/a b/trä in/lib/trainlab/checks.py:3, in f", "File trainlab/checks.py:3, in f"),
+        ("see '/o p/.venv/lib/python3.11/site-packages/numpy/core.py'", "see 'numpy/core.py'"),
+        ("/usr/lib/python3.11/json/a.py and /usr/lib/python3.11/ast.py", "json/a.py and ast.py"),
+        ("/my tmp/ipykernel_12/34.py:4: UserWarning: half of .venv/lib/trainlab/x", "<cell>:4: UserWarning: half of trainlab/x"),
+        ("1 / 2 of lib/trainlab/x.py", "1 / 2 of lib/trainlab/x.py"),
+    ],
+)
+def test_no_path_of_this_machine_is_stored(said, cleaned):
+    assert store.clean(said) == cleaned
 
 
 def test_normal_form_is_its_own_normal_form():

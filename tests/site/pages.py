@@ -6,8 +6,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import formulas
+
 LOADED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src", "video": "src"}
 RAW_MARKUP = re.compile(r"\{(glue|ref|doc|cite|eq|term)[:}]|:::|```|No key ")
+FORMULA = re.compile(r"\s*\\[(\[](.*)\\[)\]]\s*", re.DOTALL)
 
 
 class Page(HTMLParser):
@@ -16,7 +19,7 @@ class Page(HTMLParser):
     def __init__(self, html):
         super().__init__()
         self.language, self.title, self.headings = None, "", 0
-        self.ids, self.links, self.loads, self.pictures, self.text = set(), [], [], [], []
+        self.ids, self.links, self.loads, self.pictures, self.text, self.formulas = set(), [], [], [], [], []
         self._inside = []
         self.feed(html)
 
@@ -46,6 +49,8 @@ class Page(HTMLParser):
             self.title += data
         elif not {"script", "style", "pre", "code"} & set(self._inside):
             self.text.append(data)
+            if formula := FORMULA.fullmatch(data):
+                self.formulas.append(formula[1])
 
 
 @cache
@@ -74,6 +79,8 @@ def complaints(path):
             found.append(f"picture {source} has a file name as alt text")
     for match in RAW_MARKUP.finditer(" ".join(page.text)):
         found.append(f"markup was left raw: {match.group()}")
+    for formula in page.formulas:
+        found += [f"formula {words}, in {formula.strip()}" for words in formulas.complaints(formula)]
     for address in page.links + page.loads:
         found += broken(Path(path), address)
     return found

@@ -5,13 +5,17 @@ from pathlib import Path
 
 import pytest
 import yaml
-from pages import complaints
+from pages import complaints, parse
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_page_is_in_order(page):
     assert complaints(page) == []
+
+
+def test_no_formula_is_overlooked(page):
+    assert len(parse(page).formulas) == len(re.findall(r'<(?:div|span) class="math ', page.read_text("utf-8")))
 
 
 def toc_files():
@@ -66,8 +70,9 @@ def test_the_ledger_is_filled_from_the_notebooks(site):
         assert int(text.split()[-1]) >= 20, f"too few seeds: {text}"
 
 
-GOOD = """<!DOCTYPE html><html lang="en"><head><title>A page</title></head>
-<body><h1 id="top">A page</h1><p>Words.</p><img src="a.png" alt="A falling curve"><a href="#top">up</a></body></html>"""
+GOOD = r"""<!DOCTYPE html><html lang="en"><head><title>A page</title></head>
+<body><h1 id="top">A page</h1><p>Words.</p>
+<div class="math notranslate">\[\begin{cases} -t &amp; ts &lt; 1 \\ 0 &amp; \text{otherwise} \end{cases}\]</div><img src="a.png" alt="A falling curve"><a href="#top">up</a></body></html>"""
 
 SABOTAGE = {
     "no language": (' lang="en"', ""),
@@ -79,6 +84,7 @@ SABOTAGE = {
     "left raw": ("Words.", "Words {glue:text}`x`."),
     "no file": ("#top", "missing.html"),
     "no place": ("#top", "#bottom"),
+    "rows with 2 & in cases": (r"\\", r"\ "),
 }
 
 

@@ -1,0 +1,128 @@
+"""Plant faults in the library and compare those that no test finds with tests/mutants.md, which says why.
+
+    python tests/mutants.py [PATTERN...]    such as "trainlab.files*"; without one, the page is brought up to date
+
+Call it through `make mutants`.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from fnmatch import fnmatch
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "tests" / "mutants.md"
+WORK = ROOT / "_build" / "mutants"
+NEW = "Not explained yet."
+BULLET = re.compile(r"^- `(.+?)`: (?:`` (.*) ``|(\d+))$", re.MULTILINE)
+LAST_RUN = re.compile(r"^The last whole run .*", re.MULTILINE)
+
+
+def stage():
+    """Copy what mutmut needs: a folder of its own with src/ and tests/ in it. What it found out earlier stays."""
+    for old in ("src", "tests", "mutants/tests"):
+        shutil.rmtree(WORK / old, ignore_errors=True)
+    shutil.copytree(ROOT / "lib" / "trainlab", WORK / "src" / "trainlab")
+    shutil.copytree(ROOT / "tests" / "library", WORK / "tests")
+    (WORK / "tests" / "test_package.py").unlink()  # which packs the files of the project's root
+    (WORK / "mutants" / "src").mkdir(parents=True, exist_ok=True)
+    shutil.copy(ROOT / "tests" / "mutants.cfg", WORK / "setup.cfg")
+
+
+def results(patterns):
+    """How each fault ended, by mutmut's name for it, and its file."""
+    from mutmut.mutation.data import SourceFileMutationData
+    from mutmut.stats import status_by_exit_code
+    from mutmut.utils.file_utils import walk_mutatable_files
+
+    for path in walk_mutatable_files():
+        data = SourceFileMutationData(path=path)
+        data.load()
+        for name, code in data.exit_code_by_key.items():
+            if not patterns or any(fnmatch(name, pattern) for pattern in patterns):
+                yield name, path, status_by_exit_code[code]
+
+
+def described(name, path):
+    """The function of a fault and its changed line, as the page has them."""
+    from mutmut.mutation.diff_apply import get_diff_for_mutant
+    from mutmut.utils.format_utils import get_module_from_key, mangled_name_from_mutant_name, parse_mutant_key
+
+    mangled = mangled_name_from_mutant_name(name)
+    module = get_module_from_key(mangled)
+    function, owner = parse_mutant_key(mangled[len(module) + 1 :])
+    place = ".".join(filter(None, [module.removeprefix("trainlab."), owner, function]))
+    lines = get_diff_for_mutant(name, path=path).split("\n")[3:]
+    changed = [line[1:].strip() for line in lines if line.startswith("+")]
+    return place, " ".join(changed) or "nothing, instead of " + " ".join(line[1:].strip() for line in lines if line.startswith("-"))
+
+
+def compare(page, survivors):
+    """Match the survivors with the bullets of the page: return those still true by reason, and what none explains.
+
+    >>> page = "## 2: Same values.\\n\\n- `f`: `` x = 1 ``\\n- `g`: `` y = 2 ``\\n\\n## 9: Looks.\\n\\n- `h`: 9\\n"
+    >>> compare(page, [("f", "x = 1"), ("f", "x = 1"), ("h", "z"), ("h", "w")])
+    ({'Same values.': ['- `f`: `` x = 1 ``'], 'Looks.': ['- `h`: 2']}, [('f', 'x = 1')])
+    """
+    left, kept = Counter(survivors), {}
+    for part in re.split(r"^## \d+: ", page, flags=re.MULTILINE)[1:]:
+        reason = part.partition("\n")[0]
+        if reason == NEW:
+            continue
+        kept[reason] = []
+        for place, line, number in BULLET.findall(part):
+            if line and left[place, line]:
+                left[place, line] -= 1
+                kept[reason].append(f"- `{place}`: `` {line} ``")
+            elif number:
+                its = list(Counter({key: count for key, count in left.items() if key[0] == place}).elements())[: int(number)]
+                left -= Counter(its)
+                kept[reason] += [f"- `{place}`: {len(its)}"] if its else []
+    return kept, sorted(left.elements())
+
+
+def rewritten(page, run, kept, new):
+    """The page with this run's numbers, without the faults that are found now, and with the new ones at its end."""
+    text = LAST_RUN.sub(lambda _: run, page.partition("\n## ")[0]).rstrip() + "\n"
+    for reason, bullets in {**kept, NEW: [f"- `{place}`: `` {line} ``" for place, line in new]}.items():
+        count = sum(int(match[3] or 1) for match in map(BULLET.match, bullets))
+        if bullets:
+            text += f"\n## {count}: {reason}\n\n" + "\n".join(bullets) + "\n"
+    return text
+
+
+def main(patterns):
+    import mutmut
+
+    stage()
+    os.chdir(WORK)
+    paths = [str(WORK / "mutants" / "src"), str(Path(mutmut.__file__).parents[1])]
+    surroundings = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    if subprocess.run([sys.executable, "-m", "mutmut", "run", "--max-children", "2", *patterns], env=surroundings).returncode:
+        return 1
+    ends = list(results(patterns))
+    count = Counter(end for _, _, end in ends)
+    survivors = [described(name, path) for name, path, end in ends if end not in ("killed", "timeout", "segfault", "not checked")]
+    page = PAGE.read_text("utf-8")
+    kept, new = compare(page, survivors)
+    print("\n".join(f"- `{place}`: `` {line} ``" for place, line in new))
+    tried, found = len(ends) - count["not checked"], count["killed"] + count["timeout"] + count["segfault"]
+    if not patterns and not count["not checked"]:
+        run = (
+            f"The last whole run tried {tried:,} faults: **{found:,} were found ({found / tried:.1%}), "
+            f"{count['timeout']} of them by running out of time, and {len(survivors)} were not.**"
+        )
+        PAGE.write_text(rewritten(page, run, kept, new), "utf-8")
+        print(f"{PAGE.relative_to(ROOT)} is up to date: read its `git diff`, and move what is not explained yet below its reason.")
+    if count["not checked"]:
+        print(f"{count['not checked']} faults were not tried: run it again, and it goes on where it was.")
+    print(f"{tried} faults, {found} found, {len(survivors)} survivors, {len(new)} of them not explained in tests/mutants.md")
+    return 1 if new or count["not checked"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
