@@ -28,7 +28,6 @@ from typing import NamedTuple
 import numpy as np
 
 _PLAIN = {type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented)}
-_INSTALLED = tuple({os.path.join(sysconfig.get_path(name), "") for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 # Of a class: what is made anew with it, what only documents it, and what its other attributes say too.
 _SKIPPED = set(
     "__dict__ __weakref__ __slotnames__ __doc__ __module__ __qualname__ __firstlineno__ __static_attributes__ _abc_impl "
@@ -260,6 +259,12 @@ def _code(code):
 
 
 @functools.cache
+def _installed():
+    # No constant of this module, or every fingerprint of a trainer would hold the paths of one machine.
+    return tuple(os.path.join(sysconfig.get_path(name), "") for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+
+
+@functools.cache
 def _package(module):
     """Return name and version of the installed package a module belongs to; ``None`` for code that is to be read."""
     top = module.partition(".")[0] if isinstance(module, str) else ""
@@ -273,7 +278,7 @@ def _package(module):
         return None
     if spec.origin not in ("built-in", "frozen"):
         folders = [spec.origin] if spec.origin else list(spec.submodule_search_locations or [])
-        if not any(f.startswith(_INSTALLED) or "site-packages" in f or "dist-packages" in f for f in folders):
+        if not any(f.startswith(_installed()) or "site-packages" in f or "dist-packages" in f for f in folders):
             return None
     if top in sys.stdlib_module_names:
         return f"Python {sys.version_info.major}.{sys.version_info.minor}"

@@ -196,6 +196,20 @@ def _subtract(parameter, rate, step, new):
     np.subtract(parameter, np.multiply(rate, step, out=spare), out=new)
 
 
+def _square(name, gradient):
+    """Return the gradient's square, or refuse one that would be infinite: the parameter would never move again."""
+    if np.geterr()["over"] == "ignore":
+        return gradient**2  # whoever ignores overflow has other means to see a run that is lost
+    try:
+        with np.errstate(over="raise"):
+            return gradient**2
+    except FloatingPointError:
+        raise FloatingPointError(
+            f"the square of the gradient of {name!r} overflows {gradient.dtype}, received entries up to "
+            f"{np.abs(gradient).max():.3g}: clip it, or train in a wider type"
+        ) from None
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class _Optimizer:
     """What the optimizers share: groups of parameters."""
@@ -368,11 +382,9 @@ class Adam(_Optimizer):
         If an option is out of its range, or a group sets a weight decay.
     TypeError
         If an option is of the wrong kind.
-
-    Notes
-    -----
-    The state holds the gradient's square, so a gradient above 1e19 (float16 and float32 parameters) or
-    1e154 (float64) overflows there, with NumPy's warning, and its entry moves no more. Clip such gradients first.
+    FloatingPointError
+        At an update, if the square of a gradient overflows: above 1e19 for float16 and float32 parameters,
+        1e154 for float64. Under ``np.errstate(over="ignore")`` it becomes infinite, and its entry moves no more.
 
     Examples
     --------
@@ -421,7 +433,7 @@ class Adam(_Optimizer):
             first = np.multiply(state[first_name], self.beta1, out=new_state[first_name])
             first += (1 - self.beta1) * gradient
             second = np.multiply(state[second_name], self.beta2, out=new_state[second_name])
-            second += (1 - self.beta2) * gradient**2
+            second += (1 - self.beta2) * _square(name, gradient)
             size = np.sqrt(second / second_share) + self.epsilon
             if decay > 0:
                 # A float16 result is rounded once, so its decayed value waits elsewhere.

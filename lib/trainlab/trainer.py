@@ -635,7 +635,9 @@ class Trainer:
             if self.max_norm is not None:
                 gradients, norm = clip_by_global_norm(gradients, self.max_norm, replicas=self.replicas is not None)
                 self._record["gradient_norm"][now.step] = norm
-            params, state = self._stepped(gradients, rate)
+            # An optimizer may see an overflow that no loss would show; only a record of divergences goes on.
+            with np.errstate(over="ignore" if self.on_divergence == "record" else "warn"):
+                params, state = self._stepped(gradients, rate)
         loss = value / weight
         if lost is not self._nobody:
             loss = np.where(lost, np.inf, loss)

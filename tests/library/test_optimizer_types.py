@@ -40,7 +40,7 @@ TAKEN = {
 
 
 def read_only(array):
-    array = array.copy()
+    array = np.array(array)
     array.flags.writeable = False
     return array
 

@@ -570,3 +570,17 @@ def test_replicas_need_one_leading_axis():
     for wrong in (np.ones(()), np.ones(3)):
         with pytest.raises(ValueError, match=re.escape(f"replicas need gradients with one leading axis for all, 'b' has shape {wrong.shape}")):
             clip_by_global_norm({"W": np.ones((2, 2)), "b": wrong}, 1.0, replicas=True)
+
+
+@pytest.mark.parametrize("dtype, size", [(np.float32, 1e20), (np.float64, 1e200)])
+@pytest.mark.parametrize("optimizer", [Adam(), AdamW()])
+def test_a_square_that_overflows_is_refused_unless_overflow_is_ignored(optimizer, dtype, size):
+    params, gradients = {"w": np.ones(3, dtype)}, {"w": np.array([1, -size, 2], dtype)}
+    state = optimizer.init(params)
+    new = {"w": np.empty(3, dtype)}, {name: np.empty_like(value) for name, value in state.items()}
+    with pytest.raises(FloatingPointError, match=f"the square of the gradient of 'w' overflows {np.dtype(dtype)}, received entries up to 1e[+]20"):
+        optimizer.update(params, gradients, state, 0.1, out=new)
+    assert params["w"].tolist() == [1, 1, 1] and not state["first/w"].any()
+    with np.errstate(over="ignore"):
+        optimizer.update(params, gradients, state, 0.1)
+    assert np.isfinite(params["w"]).all() and np.isinf(state["second/w"]).tolist() == [False, True, False]

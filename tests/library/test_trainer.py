@@ -521,6 +521,20 @@ def test_recorded_divergence_leaves_the_other_replicas_untouched(model, loss, y,
     assert values[1] == INF and np.array_equal(values[[0, 2]], calm.evaluate(X, y))
 
 
+@pytest.mark.parametrize("on_divergence", ["raise", "record"])
+def test_a_gradient_whose_square_overflows_is_no_silent_stop(on_divergence):
+    def steep(predictions, targets, reduction):
+        return Loss(predictions[..., 0], np.full_like(predictions, 1e20))
+
+    trainer = make(Linear(D, 1), steep, Adam(), on_divergence=on_divergence)
+    if on_divergence == "record":
+        assert fit(trainer, steps=2).step == 2
+        return
+    with pytest.raises(FloatingPointError, match="the square of the gradient of 'W' overflows float32"):
+        fit(trainer, steps=2)
+    assert trainer.step == 0
+
+
 def test_a_single_recorded_divergence():
     trainer = fit(make(Linear(D, 1), schedule=WILD, on_divergence="record"), steps=8)
     assert trainer.diverged and trainer.step == 8
