@@ -22,6 +22,7 @@ schedules: list[Schedule] = [schedule, Cosine(0.1, 100)]
 loss = softmax_cross_entropy([[1.0, 2.0]], [1], label_smoothing=0.1)
 assert_type(loss, Loss)
 assert_type(loss.gradient, np.ndarray)
+assert_type(loss.weights, np.ndarray | None)
 assert_type(huber([1.0], [2.0], delta=0.5), Loss)
 
 train, validation, test = data.digits()
