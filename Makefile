@@ -7,7 +7,7 @@ NOTEBOOKS ?= $(sort $(shell find chapters -name '*.ipynb' -not -path '*/.ipynb_c
 RUN     := $(VENV)/bin/python -m
 READY   := $(VENV)/.ready
 INTEROP := $(VENV)-interop/.ready
-MUTMUT  := $(VENV)-mutants/.ready
+MUTMUT  := $(VENV)-mutants/site-packages/.ready
 
 # Stored outputs and re-runs must come from the same surroundings: this tree's library, one
 # thread for sums (their order changes the last bits), fixed hashing, width and time zone.
@@ -67,7 +67,7 @@ bench: $(INTEROP) ## Time the library against PyTorch, scikit-learn and Optax
 
 # What it finds out stays in _build/mutants, whatever becomes of the tests: delete that folder to start anew.
 mutants: $(MUTMUT) ## Plant faults in the library, list those that no test finds (MUTANTS='trainlab.files*' for some)
-	PYTHONPATH=$(VENV)-mutants $(VENV)/bin/python tests/mutants.py $(foreach pattern,$(MUTANTS),'$(pattern)')
+	PYTHONPATH=$(dir $(MUTMUT)) $(VENV)/bin/python tests/mutants.py $(foreach pattern,$(MUTANTS),'$(pattern)')
 
 lab: $(READY) ## Open the chapters in JupyterLab (LAB=... for its options)
 	$(RUN) jupyterlab $(LAB) chapters
@@ -93,8 +93,9 @@ $(INTEROP): requirements-interop.txt
 	$(VENV)-interop/bin/pip install --disable-pip-version-check -r $<
 	touch $@
 
-# Beside the environment of the book, which it completes, in the versions that are pinned.
+# Beside the environment of the book, which it completes, in the versions that are pinned. The name site-packages
+# tells fingerprints that mutmut's own code, which is in every function then, is not to be read.
 $(MUTMUT): $(READY)
 	rm -rf $(VENV)-mutants
-	$(RUN) pip install --disable-pip-version-check --target $(VENV)-mutants -c requirements.txt mutmut==3.8.1
+	$(RUN) pip install --disable-pip-version-check --target $(@D) -c requirements.txt mutmut==3.8.1
 	touch $@
