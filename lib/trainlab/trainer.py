@@ -24,7 +24,7 @@ from trainlab import checkpoints, checks
 from trainlab.callbacks import Checkpoint, EarlyStopping, Evaluation, ReduceOnPlateau, StopTraining
 from trainlab.files import write_arrays
 from trainlab.identity import fingerprint
-from trainlab.losses.sums import divided, weighed_sum
+from trainlab.losses.sums import divided, gradient_of_mean, weighed_sum
 from trainlab.models import Params
 from trainlab.optimizers import clip_by_global_norm
 from trainlab.schedules import Schedule
@@ -276,8 +276,8 @@ class Trainer:
         progress : bool
             Show a bar in a terminal (needs tqdm).
         new_data : bool
-            Go on with other examples, weights or numbers of them than before: an epoch of the new ones
-            begins. Without it they are refused.
+            Go on with other examples or weights than before; without it they are refused. If their
+            number is the same the epoch goes on, otherwise one of the new examples begins.
 
         Returns
         -------
@@ -513,8 +513,8 @@ class Trainer:
         before = self._data
         if before is None:
             return _Data(prints, len(x), 0, 0)
-        if before.step == self.step:
-            return before._replace(prints=prints, examples=len(x))  # no update was made with them
+        if before.step == self.step or new_data and before.examples == len(x):
+            return before._replace(prints=prints, examples=len(x))  # no update was made with them, or as many go on
         if not new_data:
             if len(x) != before.examples:
                 raise ValueError(
@@ -580,14 +580,16 @@ class Trainer:
         return np.array([rates[id(schedule)] for schedule in self.schedules])
 
     def _losses(self, predictions, targets, weights):
-        """Return each run's weighted sum of losses, its weight, the gradient of the sum, and which runs are lost."""
+        """Return each run's weighted sum of losses, its weight, the derivative of each loss, and which runs are lost."""
         runs, lost = len(self._shape), self._nobody
         axes = tuple(range(runs, predictions.ndim))
         if not np.isfinite(predictions).all():
             lost = ~np.isfinite(predictions).all(axis=axes)
             self._refuse(lost, "predictions")
             predictions = np.where(np.expand_dims(lost, axes), 0, predictions)
-        value, weight, gradient = weighed_sum(self.loss(predictions, targets, reduction="none"), weights, runs)
+        loss = self.loss(predictions, targets, reduction="none")
+        value, weight = weighed_sum(loss, weights, runs)
+        gradient = loss[1]
         if not (math.isfinite(value) if self.replicas is None else np.isfinite(value).all()):
             self._refuse(~np.isfinite(value), "losses")
             lost = lost | ~np.isfinite(value)
@@ -624,7 +626,8 @@ class Trainer:
                 lost = lost if bad is self._nobody else lost | bad
                 # Of several parts the weight is known after the last; until then the number of examples stands in.
                 total = self._checked_weight(weight) if self.accumulate == 1 else x.shape[axis]
-                part_gradients = self.model.backward(now.params, cache, divided(gradient, total))
+                gradient = gradient_of_mean(gradient, micro_weights, total)
+                part_gradients = self.model.backward(now.params, cache, gradient)
                 if part == 0:
                     gradients = part_gradients
                 else:

@@ -757,6 +757,19 @@ def test_new_data_asked_for_by_name_begin_an_epoch(tmp_path):
         assert seen == [(1000 + batch_order(0, 2, 40)[30:]).tolist(), (1000 + batch_order(0, 3, 40)[:10]).tolist()]
 
 
+def test_as_many_new_data_go_on_with_the_epoch():
+    whole, halves = spied_run(steps=9, batch_size=5), []
+
+    def spy(predictions, targets, reduction):
+        halves.append(np.abs(targets[:, 0]).astype(int).tolist())
+        return squared_error(predictions, targets, reduction=reduction)
+
+    trainer, y = make(loss=spy, batch_size=5), np.arange(23.0)[:, None]
+    for step in range(9):  # examples that are made anew for every update: augmentation
+        fit(trainer, X[:23] + step, -y if step % 2 else y, steps=1, new_data=True)
+    assert halves == whole
+
+
 def test_data_of_a_refused_update_are_not_the_trainings():
     trainer = make()
     with pytest.raises(ValueError, match="losses do not broadcast"):

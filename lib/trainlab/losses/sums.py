@@ -8,7 +8,7 @@ from trainlab.losses.reduction import Loss
 
 
 def weighed_sum(loss: Loss | tuple, weights: np.ndarray | None, axis: int) -> tuple:
-    """Return the weighted sum of a loss's values, its weight, and its gradient.
+    """Return the weighted sum of a loss's values, and its weight.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def weighed_sum(loss: Loss | tuple, weights: np.ndarray | None, axis: int) -> tu
     Returns
     -------
     value, weight : float, or arrays of shape (R,)
-    gradient : array
+        Without weights the weight is an ``int``, the number of values.
 
     Raises
     ------
@@ -32,36 +32,49 @@ def weighed_sum(loss: Loss | tuple, weights: np.ndarray | None, axis: int) -> tu
     Examples
     --------
     >>> weighed_sum(Loss(np.array([1.0, 2.0]), np.array([0.5, 0.5])), np.array([3.0, 1.0]), axis=0)
-    (5.0, 4.0, array([1.5, 0.5]))
+    (5.0, 4.0)
     """
-    values: Any
-    (values, gradient), counts = loss, getattr(loss, "weights", None)
+    values: Any = loss[0]
+    counts = getattr(loss, "weights", None)
     if counts is not None and counts.shape != values.shape:
         raise ValueError(f"the loss returned weights of shape {counts.shape} for values of shape {values.shape}")
     if weights is None:
         runs = len(values) if axis else 1
-        return _sum(values, axis), values.size // runs if counts is None else _sum(counts, axis), gradient
+        return _sum(values, axis), values.size // runs if counts is None else _sum(counts, axis)
     if weights.shape != values.shape[: weights.ndim]:
         raise ValueError(f"weights have shape {weights.shape}, the losses {values.shape}; losses do not broadcast")
     # One weight for an example of several numbers counts for each of them.
     weights = np.broadcast_to(_trailing(weights, values), values.shape)
-    weight = _sum(weights if counts is None else weights * counts, axis)
-    factor = _trailing(weights, gradient)
     # What does not count may be infinite, and 0 * inf is NaN.
-    return _sum(np.where(weights > 0, values, 0) * weights, axis), weight, np.where(factor > 0, gradient, 0) * factor
+    value = _sum(np.where(weights > 0, values, 0) * weights, axis)
+    return value, _sum(weights if counts is None else weights * counts, axis)
 
 
-def divided(gradient: np.ndarray, total: float | np.ndarray) -> np.ndarray:
-    """Return a gradient over a number, or over one for each replica, in the gradient's type.
+def gradient_of_mean(gradient: np.ndarray, weights: np.ndarray | None, total: float | np.ndarray) -> np.ndarray:
+    """Return the gradient of a weighted sum over `total`, from the derivative of each value.
+
+    Parameters
+    ----------
+    gradient : array
+    weights : array in the shape of the gradient's first axes, optional
+    total : float, or array of shape (R,)
 
     Examples
     --------
-    >>> divided(np.ones((2, 3)), np.array([1.0, 2.0])).tolist()
+    >>> gradient_of_mean(np.ones((2, 3)), None, np.array([1.0, 2.0])).tolist()
     [[1.0, 1.0, 1.0], [0.5, 0.5, 0.5]]
     """
+    if weights is None:
+        return divided(gradient, total)
+    share = _trailing(weights / _trailing(np.asarray(total, np.float64), weights), gradient)
+    return np.where(share > 0, gradient, 0) * share.astype(gradient.dtype)
+
+
+def divided(array: np.ndarray, total: float | np.ndarray) -> np.ndarray:
+    """Return an array over a number, or over one for each replica, in the array's type."""
     if isinstance(total, (int, float)):
-        return gradient / gradient.dtype.type(total)
-    return gradient / _trailing(np.asarray(total, gradient.dtype), gradient)
+        return array / array.dtype.type(total)
+    return array / _trailing(np.asarray(total, array.dtype), array)
 
 
 def _sum(values, axis):
