@@ -18,6 +18,13 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "tests" / "mutants.md"
 WORK = ROOT / "_build" / "mutants"
 NEW = "Not explained yet."
+BY_NAME = """
+import functools
+import trainlab.identity
+read = trainlab.identity._package
+by_name = lambda name: "trainlab" if str(name).partition(".")[0] in ("trainlab", "mutmut") else read(name)
+trainlab.identity._package = functools.cache(by_name)
+"""
 BULLET = re.compile(r"^- `(.+?)`: (?:`` (.*) ``|(\d+))$", re.MULTILINE)
 LAST_RUN = re.compile(r"^The last whole run .*", re.MULTILINE)
 
@@ -29,6 +36,10 @@ def stage():
     shutil.copytree(ROOT / "lib" / "trainlab", WORK / "src" / "trainlab")
     shutil.copytree(ROOT / "tests" / "library", WORK / "tests")
     (WORK / "tests" / "test_package.py").unlink()  # which packs the files of the project's root
+    # A copy of each function for each of its faults is too much to read for a fingerprint: here the library's code
+    # counts by its name, and the tests of what is read there are left out by the configuration.
+    with open(WORK / "tests" / "conftest.py", "a", encoding="utf-8") as file:
+        file.write(BY_NAME)
     (WORK / "mutants" / "src").mkdir(parents=True, exist_ok=True)
     shutil.copy(ROOT / "tests" / "mutants.cfg", WORK / "setup.cfg")
 

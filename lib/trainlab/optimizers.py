@@ -344,15 +344,17 @@ class SGD(_Optimizer):
         """
         new_params, new_state = (params, state) if out is None else out
         rate, ready = _ready(params, gradients, rate, new_params)
-        for name, parameter, step, new in ready:
-            own_rate, decay = self._options(name, rate) if self.groups else (rate, self.weight_decay)
-            if decay > 0:
-                step = step + decay * parameter
-            if self.momentum > 0:
-                velocity = np.multiply(state[name], self.momentum, out=new_state[name])
-                velocity += step
-                step = step + self.momentum * velocity if self.nesterov else velocity
-            _subtract(parameter, _like(own_rate, parameter), step, new)
+        # What overflows here is infinite, and the next loss will say so.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for name, parameter, step, new in ready:
+                own_rate, decay = self._options(name, rate) if self.groups else (rate, self.weight_decay)
+                if decay > 0:
+                    step = step + decay * parameter
+                if self.momentum > 0:
+                    velocity = np.multiply(state[name], self.momentum, out=new_state[name])
+                    velocity += step
+                    step = step + self.momentum * velocity if self.nesterov else velocity
+                _subtract(parameter, _like(own_rate, parameter), step, new)
 
 
 @dataclass(frozen=True, repr=False)
@@ -424,22 +426,24 @@ class Adam(_Optimizer):
         """Make one update, in place unless `out` is given; arguments and refusals are those of :meth:`SGD.update`."""
         new_params, new_state = (params, state) if out is None else out
         rate, ready = _ready(params, gradients, rate, new_params)
+        squares = [_square(name, gradient) for name, _, gradient, _ in ready]  # refused before anything is written
         updates = int(state["updates"]) + 1
         new_state["updates"][...] = updates
         first_share, second_share = 1 - self.beta1**updates, 1 - self.beta2**updates
-        for name, parameter, gradient, new in ready:
-            own_rate, decay = self._options(name, rate) if self.groups else (rate, self.weight_decay)
-            first_name, second_name = f"first/{name}", f"second/{name}"
-            first = np.multiply(state[first_name], self.beta1, out=new_state[first_name])
-            first += (1 - self.beta1) * gradient
-            second = np.multiply(state[second_name], self.beta2, out=new_state[second_name])
-            second += (1 - self.beta2) * _square(name, gradient)
-            size = np.sqrt(second / second_share) + self.epsilon
-            if decay > 0:
-                # A float16 result is rounded once, so its decayed value waits elsewhere.
-                place = new if new.dtype == parameter.dtype else None
-                parameter = np.multiply(parameter, _like(1 - own_rate * decay, parameter), out=place)
-            np.subtract(parameter, _like(own_rate, parameter) * (first / first_share) / size, out=new)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for (name, parameter, gradient, new), square in zip(ready, squares):
+                own_rate, decay = self._options(name, rate) if self.groups else (rate, self.weight_decay)
+                first_name, second_name = f"first/{name}", f"second/{name}"
+                first = np.multiply(state[first_name], self.beta1, out=new_state[first_name])
+                first += (1 - self.beta1) * gradient
+                second = np.multiply(state[second_name], self.beta2, out=new_state[second_name])
+                second += (1 - self.beta2) * square
+                size = np.sqrt(second / second_share) + self.epsilon
+                if decay > 0:
+                    # A float16 result is rounded once, so its decayed value waits elsewhere.
+                    place = new if new.dtype == parameter.dtype else None
+                    parameter = np.multiply(parameter, _like(1 - own_rate * decay, parameter), out=place)
+                np.subtract(parameter, _like(own_rate, parameter) * (first / first_share) / size, out=new)
 
 
 @dataclass(frozen=True, repr=False)

@@ -659,8 +659,9 @@ class Trainer:
             return params, state
         if not self._buffers:
             self._buffers = (now.params, now.state), (_empty_like(now.params), _empty_like(now.state))
-        # Of the two pairs one holds this moment; after an assignment from outside perhaps half of one.
-        out = next(pair for pair in self._buffers if pair[0] is not now.params and pair[1] is not now.state)
+        # Of the two pairs one holds this moment; after an assignment from outside perhaps half of one, or none.
+        first, second = self._buffers
+        out = second if now.params is first[0] or now.state is first[1] else first
         self.optimizer.update(now.params, gradients, now.state, rate, out=out)
         return out
 

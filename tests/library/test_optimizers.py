@@ -577,10 +577,17 @@ def test_replicas_need_one_leading_axis():
 def test_a_square_that_overflows_is_refused_unless_overflow_is_ignored(optimizer, dtype, size):
     params, gradients = {"w": np.ones(3, dtype)}, {"w": np.array([1, -size, 2], dtype)}
     state = optimizer.init(params)
-    new = {"w": np.empty(3, dtype)}, {name: np.empty_like(value) for name, value in state.items()}
     with pytest.raises(FloatingPointError, match=f"the square of the gradient of 'w' overflows {np.dtype(dtype)}, received entries up to 1e[+]20"):
-        optimizer.update(params, gradients, state, 0.1, out=new)
-    assert params["w"].tolist() == [1, 1, 1] and not state["first/w"].any()
+        optimizer.update(params, gradients, state, 0.1)
+    assert params["w"].tolist() == [1, 1, 1] and not state["first/w"].any() and state["updates"] == 0
     with np.errstate(over="ignore"):
         optimizer.update(params, gradients, state, 0.1)
     assert np.isfinite(params["w"]).all() and np.isinf(state["second/w"]).tolist() == [False, True, False]
+
+
+def test_sgd_that_overflows_is_infinite_without_a_warning():
+    params, gradients = {"w": np.ones(2, np.float32)}, {"w": np.array([3e38, 1], np.float32)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        SGD(0.9).update(params, gradients, SGD(0.9).init(params), 1e3)
+    assert params["w"].tolist() == [-np.inf, -999]
