@@ -314,14 +314,16 @@ class Trainer:
         self._plan(steps)
         self._data = data
 
-        if not self._ask_callbacks():
-            for _ in progress_bar(range(steps), progress):
+        try:
+            for _ in progress_bar(range(0 if self._ask_callbacks() else steps), progress):
                 epoch, position = divmod(self.step - data.step, per_epoch)
                 rows = self._order(data.epoch + epoch, len(x))[..., position * per_update : (position + 1) * per_update]
                 self._update(x.take(rows, axis=0), y.take(rows, axis=0), None if weights is None else weights[rows])
                 if self._callbacks and self._ask_callbacks():
                     break
-        self._settle()
+        finally:
+            self._settle()
+        self._now = self._now._replace(stopping=False)
         for each in self._callbacks:
             if hasattr(each, "end"):
                 each.end(self)
@@ -529,9 +531,9 @@ class Trainer:
 
     def _order(self, epoch, n):
         """Return the epoch's visiting order, shape (n,) or (R, n), made once an epoch."""
-        if self._epoch is None or self._epoch[0] != epoch:
+        if self._epoch is None or self._epoch[0] != (epoch, n):
             orders = np.stack([batch_order(seed, epoch, n) for seed in self.seeds])
-            self._epoch = epoch, orders[0] if self.replicas is None else orders
+            self._epoch = (epoch, n), orders[0] if self.replicas is None else orders
         return self._epoch[1]
 
     def _reserve(self, steps):
@@ -666,14 +668,12 @@ class Trainer:
         return out
 
     def _settle(self):
-        """End a call: what was stopped may go on, and the arrays that were there before it hold the parameters again."""
-        now = self._now
-        if self._buffers and now.params is self._buffers[1][0]:
+        """Let the arrays that held the parameters before a call hold them again: somebody may keep them by name."""
+        if self._buffers and self.params is self._buffers[1][0]:
             for home, away in zip(self._buffers[0], self._buffers[1]):
                 for name in home:
                     np.copyto(home[name], away[name])
-            now = now._replace(params=self._buffers[0][0], state=self._buffers[0][1])
-        self._now = now._replace(stopping=False)
+            self._now = self._now._replace(params=self._buffers[0][0], state=self._buffers[0][1])
 
 
 def _empty_like(arrays):

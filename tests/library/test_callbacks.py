@@ -1,5 +1,6 @@
 """Callbacks: evaluation, early stopping, plateaus, checkpoints, and trainings killed at any moment."""
 
+import os
 import resource
 import signal
 import subprocess
@@ -438,6 +439,13 @@ def test_saving_through_a_symbolic_link_writes_the_file_that_it_leads_to(tmp_pat
     fit(make(), 3, lambda trainer: trainer.save(link))
     assert link.is_symlink() and resume(target).step == resume(link).step == 3
     assert [file.name for file in target.parent.iterdir()] == ["target"]
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(OSError, match=f"{path} is no file to write to"):
+            make().save(path)
 
 
 def resume(path):

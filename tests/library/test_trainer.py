@@ -440,6 +440,12 @@ def test_the_arrays_of_the_parameters_stay_the_same_from_call_to_call():
     for steps in (1, 2, 3):
         fit(trainer, steps=steps)
         assert trainer.params is held and trainer.state is state
+    for steps in (1, 2):
+        with pytest.raises(KeyError):
+            fit(trainer, steps=9, callback=lambda t: {}["stop"] if t.step == 6 + steps else None)
+        assert trainer.params is held
+        trainer = fit(make(MLP((D, 4, 1)), optimizer=SGD(0.9)), steps=6)
+        held = trainer.params
     assert same(held, fit(make(MLP((D, 4, 1)), optimizer=SGD(0.9)), steps=6).params)
 
 
@@ -775,6 +781,10 @@ def test_data_of_a_refused_update_are_not_the_trainings():
     with pytest.raises(ValueError, match="losses do not broadcast"):
         fit(trainer, X, NUMBERS[1][:, 0], steps=1)
     assert same(fit(trainer, steps=2).params, fit(make(), steps=2).params)
+    fewer = make()
+    with pytest.raises(ValueError, match="losses do not broadcast"):
+        fit(fewer, X, NUMBERS[1][:, 0], steps=1)
+    assert same(fit(fewer, X[:40], NUMBERS[1][:40], steps=9).params, fit(make(), X[:40], NUMBERS[1][:40], steps=9).params)
 
 
 def offset_loss(offset):
