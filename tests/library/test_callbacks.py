@@ -416,7 +416,9 @@ def test_a_branch_does_not_mistake_the_trunks_future_for_its_own(same_object, tm
     keeper = Checkpoint(tmp_path, every=2, keep=5)
     fit(make(), 8, keeper)
     branch = resume(tmp_path / "step-000000004.npz")
-    with pytest.raises(ValueError, match="holds step-000000008.npz of this run, which is back at step 4"):
+    with pytest.raises(ValueError, match=(
+        "holds step-000000008.npz of this run, which is back at step 4: resume from it, delete it, or take another folder$"
+    )):
         fit(branch, 2, keeper if same_object else Checkpoint(tmp_path, every=2))
     assert fit(branch, 2, Checkpoint(tmp_path / "branch", every=2)).step == 6
 
@@ -429,6 +431,13 @@ def test_a_damaged_file_ahead_is_replaced(tmp_path):
         resumed = resume(tmp_path)
     fit(resumed, 2, Checkpoint(tmp_path, every=2))
     assert resume(tmp_path).step == 6
+
+
+def test_a_damaged_file_does_not_hide_those_of_another_run(tmp_path):
+    fit(make(), 4, Checkpoint(tmp_path, every=2))
+    (tmp_path / "step-000000009.npz").write_bytes(b"half")
+    with pytest.raises(ValueError, match="holds checkpoints of another run, step-000000004.npz for one"):
+        fit(make(seed=1), 5, Checkpoint(tmp_path, every=5))
 
 
 def test_saving_through_a_symbolic_link_writes_the_file_that_it_leads_to(tmp_path):

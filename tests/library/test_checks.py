@@ -165,3 +165,14 @@ def test_weights_take_the_type_of_the_losses_and_may_be_zero_in_part():
 def test_finite_returns_the_same_array():
     array = np.array([1.0, -1e308])
     assert checks.finite("a", array) is array
+
+
+def test_rows_of_unequal_lengths_are_shown_up_to_sixty_letters():
+    for digits in range(1, 70):
+        ragged = [[10**digits], [1, 2]]
+        text = repr(ragged)
+        with pytest.raises(ValueError) as caught:
+            checks.plain("x", ragged)
+        shown = text if len(text) <= 60 else text[:57] + "..."
+        assert str(caught.value) == f"x must have rows of equal lengths, received {shown}"
+    assert len(text) > 60

@@ -591,3 +591,8 @@ def test_sgd_that_overflows_is_infinite_without_a_warning():
         warnings.simplefilter("error")
         SGD(0.9).update(params, gradients, SGD(0.9).init(params), 1e3)
     assert params["w"].tolist() == [-np.inf, -999]
+
+
+def test_the_options_of_a_group_are_plain_numbers():
+    group = Group("b*", rate=np.float32(2), weight_decay=np.float32(0.5))
+    assert type(group.rate) is type(group.weight_decay) is float

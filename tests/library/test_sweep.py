@@ -458,7 +458,7 @@ def test_results_of_two_codes_are_never_mixed_unasked(tmp_path):
         sweep(first, **options)
     assert sweep(second, **options, changed=["train"])["v"].tolist() == [[1], [20]]
     # The folder is the first code's, and knows which of its files are not.
-    with pytest.warns(UserWarning, match="task-00001.npz is of another sweep; train: its code or"):
+    with pytest.warns(UserWarning, match=f"computed again: {tmp_path}/task-00001.npz is of another sweep; train: its code or"):
         with pytest.raises(RuntimeError, match="ValueError: no"):
             sweep(first, **options)
     with pytest.raises(ValueError, match="holds another sweep; train: its code or"):
@@ -526,6 +526,10 @@ def test_a_file_of_another_sweep_is_not_taken(tmp_path):
         sweep(train, arms, **options, folder=tmp_path / "first")
     with pytest.warns(UserWarning, match="is of another sweep"):
         assert sweep(train, others, **options, folder=tmp_path / "first")["value"].tolist() == [[5], [10]]
+    sweep(train, arms, **options | {"seeds": [7]}, folder=tmp_path / "third")
+    shutil.copy(tmp_path / "third" / "task-00001.npz", tmp_path / "first")
+    with pytest.warns(UserWarning, match="is of another sweep; arms: saved .*; seeds: saved .7., received .0."):
+        sweep(train, others, **options, folder=tmp_path / "first")
     shutil.copy(tmp_path / "first" / "task-00000.npz", tmp_path / "first" / "task-00001.npz")
     with pytest.warns(UserWarning, match="is of another sweep"):
         assert sweep(train, others, **options, folder=tmp_path / "first")["value"].tolist() == [[5], [10]]

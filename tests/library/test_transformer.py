@@ -330,6 +330,7 @@ def test_a_model_without_padding_is_described_as_before():
     )
     assert repr(PADDED).endswith("dtype=<class 'numpy.float64'>, padding=2)")
     assert Decoder(V, C, D, H, L, padding=np.int64(0)).padding == 0 and PADDED != MODEL
+    assert type(Decoder(V, C, D, H, L, padding=np.int64(0)).padding) is int
 
 
 # --- Parameters ----------------------------------------------------------------------------------
