@@ -104,7 +104,7 @@ def go_on(trainer, callbacks):
 
 
 # A file that was opened and not yet held when the interruption came is closed by the collector, which warns.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 @pytest.mark.parametrize("kind", ["adamw", "adam", "momentum", "in place"])
 def test_interrupted_at_every_line_it_goes_on_as_if_nothing_had_been(kind, tmp_path):
     arguments, options, callbacks = parts(kind, tmp_path / "unbroken")
