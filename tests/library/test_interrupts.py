@@ -2,6 +2,7 @@
 
 import functools
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +81,7 @@ def parts(kind, folder):
         ReduceOnPlateau(X, LABELS, every=1, patience=1, factor=0.5, threshold=0.5),
         Evaluation(X, LABELS, every=2),
         EarlyStopping(X, LABELS, every=1, patience=9),
-        Checkpoint(folder, every=1),
+        Checkpoint(folder, every=3),
     ]
     loss = functools.partial(softmax_cross_entropy, label_smoothing=0.1)
     return (MLP((3, 2, 2)), loss, optimizer, Cosine(0.5, STEPS)), options, callbacks
@@ -103,10 +104,10 @@ def go_on(trainer, callbacks):
     trainer.fit(X, LABELS, steps=STEPS - trainer.step, callback=callbacks, progress=False)
 
 
-# A file that was opened and not yet held when the interruption came is closed by the collector, which warns.
-@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 @pytest.mark.parametrize("kind", ["adamw", "adam", "momentum", "in place"])
 def test_interrupted_at_every_line_it_goes_on_as_if_nothing_had_been(kind, tmp_path):
+    # A file that was opened and not yet held when the interruption came is closed by the collector, which warns.
+    warnings.filterwarnings("ignore", "unclosed file", ResourceWarning)
     arguments, options, callbacks = parts(kind, tmp_path / "unbroken")
     unbroken = Trainer(*arguments, **options)
     go_on(unbroken, callbacks)
@@ -120,8 +121,9 @@ def test_interrupted_at_every_line_it_goes_on_as_if_nothing_had_been(kind, tmp_p
     for number, (file, line) in enumerate(times):
         if kind != "adamw" and Path(file).stem != "optimizers":
             continue  # the same lines as there
-        # The first time it is reached, and late; fingerprints change nothing, so once will do.
-        for time in sorted({1, 1 if "identity" in file else max(1, times[file, line] - number % 3)}):
+        # The first time it is reached, and late where something is changed; elsewhere numbers are computed, and once will do.
+        changing = Path(file).stem in {"trainer", "callbacks", "checkpoints", "files", "optimizers"}
+        for time in sorted({1, max(1, times[file, line] - number % 3) if changing else 1}):
             folder = tmp_path / f"{number}-{time}"
             arguments, options, callbacks = parts(kind, folder)
             trainer = Trainer(*arguments, **options)
