@@ -31,7 +31,7 @@ class Group:
     Parameters
     ----------
     names : str, or several
-        Patterns as in :func:`fnmatch.fnmatchcase`: ``"b*"`` is every name that begins with b. A
+        Patterns as in ``fnmatch.fnmatchcase``: ``"b*"`` is every name that begins with b. A
         parameter belongs to the first of an optimizer's groups that has a pattern for it.
     rate : float, at least 0
         Multiplies the schedule's rate. 0 freezes: the parameters stay what they are.

@@ -158,6 +158,8 @@ def sweep(
     RuntimeError
         If `train` fails; the message names the arm and the seeds, a note holds the traceback.
 
+    Notes
+    -----
     Any error on the way, and Ctrl-C, has an attribute ``finished`` with what was trained until
     then: a dict from an arm's name to a list of ``(seeds, values)``, one for each finished call.
 
