@@ -20,9 +20,11 @@ PAGE = ROOT / "tests" / "mutants.md"
 WORK = ROOT / "_build" / "mutants"
 NEW = "Not explained yet."
 TYPED = tuple(f"trainlab.{module}" for module in ("checks", "evidence", "losses", "numerics", "optimizers", "schedules"))
-BY_NAME = """
+IN_ONE_PROCESS = """
 import functools
+import joblib.parallel
 import trainlab.identity
+joblib.parallel.BACKENDS["loky"] = joblib.parallel.BACKENDS["threading"]
 read = trainlab.identity._package
 by_name = lambda name: "trainlab" if str(name).partition(".")[0] in ("trainlab", "mutmut") else read(name)
 trainlab.identity._package = functools.cache(by_name)
@@ -39,9 +41,10 @@ def stage():
     shutil.copytree(ROOT / "tests" / "library", WORK / "tests")
     (WORK / "tests" / "test_package.py").unlink()  # which packs the files of the project's root
     # A copy of each function for each of its faults is too much to read for a fingerprint: here the library's code
-    # counts by its name, and the tests of what is read there are left out by the configuration.
+    # counts by its name, and the tests of what is read there are left out by the configuration. And joblib's processes
+    # are threads: mutmut waits for its own processes, and would wait for those for ever.
     with open(WORK / "tests" / "conftest.py", "a", encoding="utf-8") as file:
-        file.write(BY_NAME)
+        file.write(IN_ONE_PROCESS)
     (WORK / "mutants" / "src").mkdir(parents=True, exist_ok=True)
     shutil.copy(ROOT / "tests" / "mutants.cfg", WORK / "setup.cfg")
 
