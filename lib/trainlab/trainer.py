@@ -532,7 +532,9 @@ class Trainer:
     def _order(self, epoch, n):
         """Return the epoch's visiting order, shape (n,) or (R, n), made once an epoch."""
         if self._epoch is None or self._epoch[0] != (epoch, n):
-            orders = np.stack([batch_order(seed, epoch, n) for seed in self.seeds])
+            # Replicas that differ in their schedule alone share a seed.
+            order_of = {seed: batch_order(seed, epoch, n) for seed in dict.fromkeys(self.seeds)}
+            orders = np.stack([order_of[seed] for seed in self.seeds])
             self._epoch = (epoch, n), orders[0] if self.replicas is None else orders
         return self._epoch[1]
 

@@ -8,6 +8,8 @@ import re
 
 import store
 
+from trainlab.evidence import MIME
+
 MAX_BYTES = 1_500_000
 MIN_ALT = 40
 EMPTY_ALT = re.compile(r"(?i)\s*(an? |the )?(image|figure|picture|plot|graph|chart|alt text)\b( of\b|:|\.|$)")
@@ -15,6 +17,9 @@ MARKER = re.compile(r"#\s*(NBVAL_|PYTEST_VALIDATE)\w+")
 FOOTNOTE = re.compile(r"\[\^[\w-]+\]")
 # A slash that begins a word and has a second one behind it, a Windows drive, or somebody's home.
 PATH = re.compile(r"(?<![\w.)\]}<:/*$\\-])/\w[\w.+-]*/\w|\b[A-Z]:\\\w|(?<![\w\\])~/\w")
+SHOWN = {"text/plain", "image/png", MIME}
+GLUED = "application/papermill.record/"
+VERDICT_BOX = re.compile(r"^:::\{verdict\} (.+)$", re.MULTILINE)
 BLOCK = re.compile(r"^`{3,}\{(exercise|solution)(-start)?\} *(\S*)\n((?: *:\w+:.*\n)*)", re.MULTILINE)
 
 
@@ -51,9 +56,9 @@ def about_running(cell, number):
 
 def about_pictures(cell):
     mimes = [mime for output in cell.outputs for mime in output.get("data", {}) if "image/" in mime]
-    for mime in mimes:
-        if mime != "image/png":
-            yield f"stores {mime}: figures are PNG, shown with plt.show()"
+    for mime in {mime for output in cell.outputs for mime in output.get("data", {})}:
+        if mime.removeprefix(GLUED) not in SHOWN or mime == f"{GLUED}image/png":
+            yield f"stores {mime}: figures are PNG, shown with plt.show(), and the rest is text"
     if len(mimes) > 1:
         yield f"shows {len(mimes)} pictures, and a cell has one alt text"
     if mimes:
@@ -66,14 +71,28 @@ def about_prose(prose):
     titles = re.findall(r"^# .*", prose, re.MULTILINE)
     if len(titles) != 1 or not prose.startswith("# ") or not re.match(r"# \d+(\.\d+)* \S", prose):
         yield f"begins not with one title and the document's section number, but has {titles}"
-    for name in ("Predict", "Verdict"):
-        if f"{{admonition}} {name}\n:class: {name.lower()}\n" not in prose:
-            yield f"has no {name} box"
+    if "{admonition} Predict\n:class: predict\n" not in prose:
+        yield "has no Predict box"
     for name in ("Remember", "Further reading"):
         if not re.search(rf"^## {name}$", prose, re.MULTILINE):
             yield f"has no heading {name!r}"
     if note := FOOTNOTE.search(prose):
         yield f"has the footnote {note[0]}, which translation cannot carry"
+
+
+def about_claims(code, prose):
+    """A chapter ends in claims: records, which its verdict box shows; what else it glues, its text quotes."""
+    outputs = [output for cell in code for output in cell.outputs]
+    claims = [output["data"][MIME]["name"] for output in outputs if MIME in output.get("data", {})]
+    if not claims:
+        yield "makes no claim"
+    boxed = [name for names in VERDICT_BOX.findall(prose) for name in names.split()]
+    if sorted(boxed) != sorted(claims):
+        yield f"makes the claims {claims}, and has verdict boxes for {boxed}"
+    glued = [output["metadata"]["scrapbook"]["name"] for output in outputs if "scrapbook" in output.get("metadata", {})]
+    for name in glued:
+        if name not in claims and not re.search(rf"\{{glue:\w*\}}`{re.escape(name)}(:[^`]*)?`", prose):
+            yield f"glues {name!r}, which its text does not quote"
 
 
 def about_exercises(prose):
@@ -109,15 +128,14 @@ def complaints(text):
         found += [f"Cell {number} {words}" for words in (*about_running(cell, number), *about_pictures(cell))]
         if path := PATH.search(text_of(cell)):
             found.append(f"Cell {number} names a place on one machine, '{path[0]}'")
-    found += [f"The chapter {words}" for words in (*about_prose(prose), *about_exercises(prose))]
+    found += [f"The chapter {words}" for words in (*about_prose(prose), *about_claims(code, prose), *about_exercises(prose))]
     if path := PATH.search(prose):
         found.append(f"The chapter names a place on one machine, '{path[0]}'")
-    printed = "".join(output.get("text", "") for cell in code for output in cell.outputs)
+    outputs = [output for cell in code for output in cell.outputs]
+    printed = "".join(output.get("text", "") or output.get("data", {}).get("text/plain", "") + "\n" for output in outputs)
     if not re.search(r"^Confirmed: ", printed, re.MULTILINE):
         found.append("The chapter confirms nothing")
     found += [f"The chapter says {line!r}" for line in re.findall(r"^NOT CONFIRMED.*", printed, re.MULTILINE)]
-    if not re.search(r"^Verdict\b.*:", printed, re.MULTILINE):
-        found.append("The chapter prints no line that begins with 'Verdict'")
     size = len(json.dumps([cell.outputs for cell in code]))
     if size > MAX_BYTES:
         found.append(f"The chapter stores {size:,} bytes of outputs; {MAX_BYTES:,} is the most")

@@ -1,4 +1,4 @@
-"""Evidence: paired comparisons over seeds, intervals, and verdicts in words.
+"""Paired comparisons over seeds, intervals, and verdicts in words.
 
 Two ways of training are compared on the same seeds: the same initial parameters, the same
 batches. The difference of each pair is free of what the two runs share, so its interval is
@@ -319,4 +319,9 @@ def confirm(sentence: str, holds: bool) -> None:
     """
     if not isinstance(holds, (bool, np.bool_)):
         raise TypeError(f"holds must be True or False, received {holds!r}")
-    print(f"Confirmed: {sentence}" if holds else f"NOT CONFIRMED in this run: {sentence}")
+    print(confirmation(sentence, holds))
+
+
+def confirmation(sentence: str, holds: bool) -> str:
+    """Return the line that says whether a sentence holds in this run."""
+    return f"Confirmed: {sentence}" if holds else f"NOT CONFIRMED in this run: {sentence}"
