@@ -77,7 +77,7 @@ class Arm:
         >>> Arm(rate=[0.1, 0.3, 1.0], size=[8, 16], name=["a", "b"]).edges({"rate": 0.3, "size": 8, "name": "a"})
         {'size': 'lowest'}
         """
-        found = {}
+        found: dict[str, str] = {}
         for name, tried in self.choices.items():
             if len(tried) > 1 and all(isinstance(value, Real) for value in tried):
                 ends = {min(tried): "lowest", max(tried): "highest"}
@@ -165,7 +165,7 @@ class Task:
         ValueError
             If it has no option of that name.
         """
-        names = [field.name for field in fields(self)]
+        names = tuple(field.name for field in fields(self))
         for name in options:
             checks.one_of("an option of a task", name, names)
         return replace(self, **options)
@@ -268,11 +268,13 @@ class Contest:
         Where a run was lost the difference has no mean: the interval is then all numbers, and its
         verdict "undecided".
         """
-        return _paired(*self._two(measure, first, second), confidence)
+        values = self._two(measure, first, second)
+        return _paired(values[0], values[1], confidence)
 
     def ratio(self, measure: str, first: str, second: str, confidence: float = 0.95) -> Interval:
         """Return the interval of `first` over `second`, the geometric mean of the pairs: below 1, `first` is the better one."""
-        return _paired(*map(_logarithm, self._two(measure, first, second)), confidence).exp()
+        values = self._two(measure, first, second)
+        return _paired(_logarithm(values[0]), _logarithm(values[1]), confidence).exp()
 
     def differences(self, measure: str, baseline: str, confidence: float = 0.95) -> dict[str, Interval]:
         """Return the difference of every other arm to `baseline`; all intervals hold at once with this confidence.
@@ -290,11 +292,12 @@ class Contest:
         return int(np.sum(~np.isfinite(self[measure][checks.one_of("an arm", arm, tuple(self.chosen))])))
 
     def __str__(self) -> str:
-        tuned = any(self.chosen.values())
-        lines = [f"{self.budget}; {len(self.seeds)} fresh seeds"]
+        tuned = self.by is not None
+        lines = [f"{self.budget}; {len(self.seeds)} seeds"]
         if tuned:
             trials = len(next(iter(self.tuning[self.by].values())))
-            lines[0] += f"; {self.by} chose out of {trials}, with {len(self.tuning_seeds)} other seeds"
+            fresh = f"{len(self.seeds)} fresh seeds; {self.by} chose out of {trials}, with {len(self.tuning_seeds)} other seeds"
+            lines = [f"{self.budget}; {fresh}"]
         measures = [name for name, arms in self.values.items() if all(values.ndim == 1 for values in arms.values())]
         table = [["arm", *measures, *(["chosen"] if tuned else [])]]
         for arm, chosen in self.chosen.items():
@@ -379,15 +382,16 @@ def contest(
     >>> from trainlab import data, losses, models
     >>> from trainlab.schedules import Constant, Linear
     >>> task = Task(models.Linear(10, 1), losses.squared_error, data.diabetes(), updates=100, batch_size=8)
-    >>> arms = {"constant": Arm(Constant, peak=[0.1, 0.03, 0.01]), "linear": Arm(lambda peak: Linear(peak, 100), peak=[0.1, 0.03, 0.01])}
+    >>> peaks = [0.1, 0.03, 0.01]
+    >>> arms = {"constant": Arm(Constant, peak=peaks), "linear": Arm(lambda peak: Linear(peak, 100), peak=peaks)}
     >>> found = contest(task, arms, by="validation", tuning_seeds=range(100, 104), seeds=range(8))
     >>> print(found)
     100 updates of 8 examples; 8 fresh seeds; validation chose out of 3, with 4 other seeds
     arm       train  validation  test   chosen
-    constant  0.515  0.471       0.596  peak 0.01 (lowest)
-    linear    0.5    0.463       0.58   peak 0.03
+    constant  0.434  0.54        0.495  peak 0.03
+    linear    0.442  0.54        0.481  peak 0.03
     >>> print(found.ratio("test", "linear", "constant"))
-    0.973 [0.964, 0.983]
+    0.973 [0.944, 1]
     """
     arms = {str(name): arm for name, arm in arms.items()}
     for name, arm in arms.items():
