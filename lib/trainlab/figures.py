@@ -18,7 +18,7 @@ def use_style():
     plt.rcParams.update(
         {
             "figure.figsize": (7.0, 3.6),
-            "figure.dpi": 120,
+            "figure.dpi": 96,  # 7 inches are as wide as the text of a page
             "figure.constrained_layout.use": True,
             "axes.spines.top": False,
             "axes.spines.right": False,

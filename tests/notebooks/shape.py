@@ -3,6 +3,7 @@
 A cell is named as pytest --nbval names it: "Cell 3" is the fourth code cell.
 """
 
+import ast
 import json
 import re
 
@@ -11,6 +12,7 @@ import store
 from trainlab.evidence import MIME
 
 MAX_BYTES = 1_500_000
+MAX_LINES = 450
 MIN_ALT = 40
 EMPTY_ALT = re.compile(r"(?i)\s*(an? |the )?(image|figure|picture|plot|graph|chart|alt text)\b( of\b|:|\.|$)")
 MARKER = re.compile(r"#\s*(NBVAL_|PYTEST_VALIDATE)\w+")
@@ -95,6 +97,27 @@ def about_claims(code, prose):
             yield f"glues {name!r}, which its text does not quote"
 
 
+def about_code(code):
+    """A chapter's code is its idea: what tunes is the library's contest, not a loop of its own."""
+    lines = sum(bool(line.strip()) for cell in code for line in cell.source.split("\n"))
+    if lines > MAX_LINES:
+        yield f"has {lines} lines of code; {MAX_LINES} is the most"
+    for number, cell in enumerate(code):
+        tree = ast.parse("".join(line for line in cell.source.splitlines(True) if not line.startswith(("%", "!"))))
+        handed_on = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "tuning_seeds"}
+        handed_on |= {
+            id(value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Dict)
+            for key, value in zip(node.keys, node.values)
+            if isinstance(key, ast.Constant) and key.value == "tuning_seeds"
+        }
+        for node in ast.walk(tree):
+            used = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and "TUNING" in node.id
+            if used and id(node) not in handed_on:
+                yield f"tunes by itself in cell {number}, with {node.id}: only a contest is given tuning_seeds"
+
+
 def about_exercises(prose):
     exercises, solutions = [], {}
     for kind, _, argument, options in BLOCK.findall(prose):
@@ -128,7 +151,7 @@ def complaints(text):
         found += [f"Cell {number} {words}" for words in (*about_running(cell, number), *about_pictures(cell))]
         if path := PATH.search(text_of(cell)):
             found.append(f"Cell {number} names a place on one machine, '{path[0]}'")
-    found += [f"The chapter {words}" for words in (*about_prose(prose), *about_claims(code, prose), *about_exercises(prose))]
+    found += [f"The chapter {words}" for words in (*about_prose(prose), *about_claims(code, prose), *about_code(code), *about_exercises(prose))]
     if path := PATH.search(prose):
         found.append(f"The chapter names a place on one machine, '{path[0]}'")
     outputs = [output for cell in code for output in cell.outputs]

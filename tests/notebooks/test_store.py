@@ -1,12 +1,16 @@
 """The tool that stores outputs: same bytes twice, errors stop it, nothing of the machine gets in."""
 
+import base64
+import io
 import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 import store
+from PIL import Image
 from test_shape import cell, good, output, png
 
 
@@ -115,3 +119,23 @@ def test_a_picture_keeps_its_bytes_only_while_its_pixels_are_equal(colour, kept)
     new = notebook(now)
     store.keep_equal_pictures(new, notebook(stored))
     assert new.cells[0].outputs[0].data["image/png"] == (stored if kept else now)
+
+
+def test_a_picture_is_stored_in_a_palette_once():
+    shades = Image.linear_gradient("L").resize((600, 300))
+    picture = Image.merge("RGBA", [shades, shades.rotate(180), shades, Image.new("L", shades.size, 255)])
+    buffer = io.BytesIO()
+    picture.save(buffer, "png")
+    stored = store.small(base64.b64encode(buffer.getvalue()).decode())
+    mode, size, _ = store.pixels(stored)
+    assert (mode, size) == ("P", (600, 300)) and len(stored) < len(buffer.getvalue())
+    assert store.small(stored) == stored
+    now = np.asarray(Image.open(io.BytesIO(base64.b64decode(stored))).convert("RGB"), int)
+    assert np.abs(now - np.asarray(picture.convert("RGB"), int)).max() <= 8
+
+
+def test_what_is_transparent_becomes_paper():
+    buffer = io.BytesIO()
+    Image.new("RGBA", (4, 3), (0, 0, 0, 0)).save(buffer, "png")
+    stored = store.small(base64.b64encode(buffer.getvalue()).decode())
+    assert Image.open(io.BytesIO(base64.b64decode(stored))).convert("RGB").getpixel((0, 0)) == (255, 255, 255)

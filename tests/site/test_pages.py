@@ -1,6 +1,9 @@
 """Every built page, checked without a browser; and proof that each check can fail."""
 
+import html
+import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,8 @@ import yaml
 from pages import complaints, parse
 
 ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "book" / "_ext"))
+from claims import records  # noqa: E402
 
 
 def test_page_is_in_order(page):
@@ -38,6 +43,20 @@ def test_every_chapter_can_be_downloaded(site, name):
 def test_every_part_of_the_contents_has_a_caption():
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
     assert all(part["caption"] for part in toc["parts"])
+
+
+def test_the_ledger_has_every_claim_of_every_chapter(site):
+    claims = json.loads((site / "book" / "claims.json").read_text("utf-8"))
+    stored = [record for path in sorted(ROOT.glob("chapters/*/*.ipynb")) for record in records(path.read_text("utf-8"))]
+    assert sorted(claim["name"] for claim in claims) == sorted(record["name"] for record in stored)
+    numbered = [claim["name"] for claim in claims if re.fullmatch(r"C\d\d", claim["name"])]
+    assert sorted(numbered) == [f"C{number:02}" for number in (*range(1, 16), 24)]
+    page = (site / "book" / "claims.html").read_text("utf-8")
+    rows = [re.sub(r"<[^>]+>|\s+", " ", row) for row in re.findall(r"<tr.*?</tr>", page, re.S)]
+    for claim in claims:
+        (row,) = [row for row in rows if claim["sentence"] in html.unescape(row)]
+        said = [claim["verdict"], *(effect["text"] for effect in claim["effects"]), *(c["sentence"] for c in claim["confirms"])]
+        assert [words for words in said if words not in html.unescape(row)] == []
 
 
 # The headings of the source article that have a number, the future (section 5) and the references (section 7) included.
