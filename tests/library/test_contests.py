@@ -165,6 +165,24 @@ def test_the_mean_over_the_tuning_seeds_decides_and_a_lost_run_is_as_bad_as_can_
     assert found.chosen == {"it": {"a": 2}} and found.at_the_edge == {}
 
 
+def test_of_a_tie_the_first_is_chosen_whatever_the_rounding():
+    shares = {1: 0.5, 2: 0.1 + 0.2, 3: 0.3, 4: 0.3}  # 0.1 + 0.2 is a little above 0.3
+
+    def task(settings, seeds):
+        return {"loss": np.array([[shares[setting["a"]] for _ in seeds] for setting in settings])}
+
+    found = contest(task, {"it": Arm(a=[1, 2, 3, 4])}, by="loss", tuning_seeds=[100], seeds=[0, 1])
+    assert shares[2] > shares[3] and found.chosen == {"it": {"a": 2}}
+
+
+def test_where_every_trial_is_lost_the_first_is_judged():
+    def task(settings, seeds):
+        return {"loss": np.full((len(settings), len(seeds)), np.inf)}
+
+    found = contest(task, {"it": Arm(a=[1, 2])}, by="loss", tuning_seeds=[100], seeds=[0, 1])
+    assert found.chosen == {"it": {"a": 1}} and found.lost("loss", "it") == 2
+
+
 def test_a_contest_of_trainings_is_its_two_halves_by_hand():
     arms = {"constant": Arm(Constant, peak=[0.1, 0.01]), "linear": Arm(lambda peak: Linear(peak, 12), peak=[0.2, 0.02])}
     found = contest(TASK, arms, by="validation", tuning_seeds=[100, 101], seeds=[0, 1, 2], progress=False)

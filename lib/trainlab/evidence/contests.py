@@ -340,7 +340,7 @@ def contest(
     """Tune every arm by itself, and judge what was chosen on fresh seeds.
 
     Of each arm's trials the one with the lowest mean of the measure `by` over the tuning seeds is
-    chosen; a trial that loses a run is as bad as can be.
+    chosen, the first of them where they tie; a trial that loses a run is as bad as can be.
 
     Parameters
     ----------
@@ -418,7 +418,8 @@ def contest(
             if values.ndim != 2:
                 raise ValueError(f"by must be a measure with one number a run, received {by!r} with shape {values.shape[2:]} a run")
             means = np.where(np.isfinite(values), values, np.inf).mean(axis=1)
-            places[name] = int(means.argmin())
+            # Counts of mistakes tie, and a tie must not be decided by a rounding: the first one wins.
+            places[name] = int(np.argmax(means <= means.min() + 1e-9 * abs(means.min())))
 
     chosen = {name: trials[name][place] for name, place in places.items()}
     best = {name: settings[name][place] for name, place in places.items()}
