@@ -4,6 +4,7 @@ A chapter stores each claim as a record (trainlab.evidence.Claim) among its outp
 nothing of it is written twice.
 """
 
+import html
 import json
 from pathlib import Path
 
@@ -97,19 +98,20 @@ class Ledger(SphinxDirective):
         table = nodes.table(classes=["ledger"])
         group = nodes.tgroup(cols=5)
         table += group
-        for width in (30, 10, 34, 6, 40):
+        for width in (34, 16, 34, 6, 14):
             group += nodes.colspec(colwidth=width)
-        group += nodes.thead("", row(map(words, ("claim", "verdict", "effect", "seeds", "confirmed in the chapter"))))
+        group += nodes.thead("", row([words(head)] for head in ("claim", "verdict", "effect", "seeds", "confirmed")))
         body = nodes.tbody()
         group += body
         for record in claims:
             effects = [f"{effect['what']}: {effect['text']}" for effect in record["effects"]]
+            sentences = [confirm["sentence"] for confirm in record["confirms"]]
             body += row([
-                self.claim(record),
-                nodes.paragraph("", "", nodes.strong("", record["verdict"]), nodes.Text(note(record))),
-                items(effects),
-                words(str(record["seeds"])),
-                items([confirm["sentence"] for confirm in record["confirms"]]),
+                [self.claim(record)],
+                [nodes.paragraph("", "", nodes.strong("", record["verdict"]), nodes.Text(note(record)))],
+                [words(effects[0])] + folded(effects[1:], "more") if effects else [words("")],
+                [words(str(record["seeds"]))],
+                folded(sentences, "sentence" if len(sentences) == 1 else "sentences"),
             ])
         return [table]
 
@@ -133,12 +135,16 @@ def words(text):
     return nodes.paragraph("", text)
 
 
-def items(texts):
-    return nodes.bullet_list("", *(nodes.list_item("", words(text)) for text in texts))
+def folded(texts, what):
+    """A list that is folded in, if there is one."""
+    if not texts:
+        return []
+    entries = "".join(f"<li>{html.escape(text)}</li>" for text in texts)
+    return [nodes.raw("", f"<details><summary>{len(texts)} {what}</summary><ul>{entries}</ul></details>", format="html")]
 
 
 def row(cells):
-    return nodes.row("", *(nodes.entry("", cell) for cell in cells))
+    return nodes.row("", *(nodes.entry("", *cell) for cell in cells))
 
 
 def add_script(app, pagename, templatename, context, doctree):
