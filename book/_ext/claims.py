@@ -81,7 +81,7 @@ class VerdictBox(SphinxDirective):
         self.state.nested_parse(self.content, self.content_offset, box)
         for said in dict.fromkeys((record["seeds"], record["budget"], record["limits"]) for record in claims):
             words = nodes.paragraph("", "", nodes.emphasis("", "Budget and limits: "))
-            words += nodes.Text(f"{said[0]} seeds; {said[1]}. {said[2][0].upper()}{said[2][1:]}.")
+            words += nodes.Text(f"{said[0]} seed{'s' * (said[0] > 1)}; {said[1]}. {said[2][0].upper()}{said[2][1:]}.")
             box += words
         return [box]
 

@@ -100,6 +100,30 @@ def test_settings_may_change_everything_and_keep_their_order():
         assert row.tolist() == [single(setting["schedule"], seed, task=task).evaluate(*SPLIT.train) for seed in (0, 1)]
 
 
+def test_what_is_trained_together_is_decided_by_parts():
+    calls = []
+
+    def measure(trainer, split):
+        calls.append(len(trainer.seeds))
+        return {"loss": trainer.evaluate(*split.train)}
+
+    def setting(rate, delta, masks=None):
+        return {"schedule": Constant(rate), "loss": functools.partial(losses.huber, delta=delta), "callback": masks}
+
+    task = TASK.but(measure=measure)
+    task([setting(0.1, 1.0), setting(0.1, 2.0), setting(0.05, 1.0), setting(0.02, 1.0)], [0, 1])
+    assert calls == [6, 2]
+    array = np.zeros(2)
+    calls.clear()
+    options = [{"schedule": Constant(0.1), "loss": functools.partial(marked, mark=mark)} for mark in (array, array, np.zeros(2))]
+    task(options, [0])
+    assert calls == [2, 1]  # arrays are the same if they are one
+
+
+def marked(predictions, targets, reduction, mark):
+    return losses.squared_error(predictions, targets, reduction=reduction)
+
+
 def test_a_split_that_is_a_function_gives_each_seed_its_own_examples():
     found = TASK.but(split=data.diabetes)([{"schedule": Constant(0.1)}, {"schedule": Constant(0.05)}], [4, 7])
     for a, rate in enumerate((0.1, 0.05)):

@@ -104,7 +104,7 @@ class Claim:
         sections = "sections" if "," in self.section else "section"
         lines = [f"Verdict {self.name}: {self.verdict}{note}", f"    {self.sentence} ({sections} {self.section})"]
         lines += [f"    {what}: {_text(what, value)}" for what, value in self.effects.items()]
-        lines += [f"    {self.seeds} seeds; {self.budget}", f"    Limits: {self.limits}"]
+        lines += [f"    {self.seeds} seed{'s' * (self.seeds > 1)}; {self.budget}", f"    Limits: {self.limits}"]
         lines += [confirmation(sentence, holds) for sentence, holds in self.confirms.items()]
         return "\n".join(lines)
 

@@ -5,6 +5,7 @@ is then judged on fresh seeds. The result says what a reader has to know to beli
 tried and chosen, whether a choice lies at the edge of what was tried, and how many runs were lost.
 """
 
+import functools
 import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -90,7 +91,9 @@ class Task:
     """What all arms of a comparison share. Called with settings and seeds, it trains every pair of them.
 
     Settings that differ in their schedule alone are trained as replicas in one call, and all seeds
-    with them; a split that is a function of the seed takes one call a seed.
+    with them; a split that is a function of the seed takes one call a seed. Let such a function draw
+    from a stream of its own, as ``default_rng([1, seed])``: the initial parameters come from that of
+    ``default_rng(seed)``.
 
     Parameters
     ----------
@@ -150,7 +153,7 @@ class Task:
         for number, options in enumerate(shared):
             if rows[number] is not None:
                 continue
-            alike = [other for other in range(number, len(settings)) if rows[other] is None and shared[other] == options]
+            alike = [other for other in range(number, len(settings)) if rows[other] is None and _alike(shared[other], options)]
             schedules = [settings[other].get("schedule", self.schedule) for other in alike]
             values = self.but(**options)._trained(schedules, seeds)
             for place, other in enumerate(alike):
@@ -454,6 +457,18 @@ def _budget(task, setting):
     if not isinstance(task, Task):
         return "the task's own budget"
     return task.but(**{name: value for name, value in setting.items() if name != "schedule"}).budget
+
+
+def _alike(first, second):
+    """Say whether two options are the same; those with partial arguments and dicts are, if their parts are."""
+    if isinstance(first, functools.partial) and isinstance(second, functools.partial):
+        return all(_alike(getattr(first, part), getattr(second, part)) for part in ("func", "args", "keywords"))
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(_alike(first[name], second[name]) for name in first)
+    try:
+        return first is second or bool(first == second)
+    except ValueError:  # arrays: then they are trained apart
+        return False
 
 
 def _text(value):
