@@ -180,7 +180,8 @@ class Task:
         >>> Task(None, None, None, updates=20, batch_size=8).budget
         '20 updates of 8 examples'
         """
-        return f"{self.updates} updates of {self.batch_size * self.accumulate} examples"
+        examples = self.batch_size * self.accumulate
+        return f"{self.updates} updates of {examples} example{'s' * (examples > 1)}"
 
     def _trained(self, schedules, seeds):
         """Train every schedule with every seed: a dict of arrays (schedules, seeds, ...)."""
