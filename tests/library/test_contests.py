@@ -272,6 +272,11 @@ def test_it_says_what_was_tried_chosen_and_lost():
     ]
 
 
+def test_large_numbers_are_written_out():
+    found = contest(made, {"one": Arm(a=[123.456]), "two": Arm(a=[2e9])}, seeds=[0, 1], budget="none")
+    assert str(found).splitlines()[2:] == ["one  123     1,235", "two  2e+09   2e+10"]
+
+
 def test_it_says_every_budget_once():
     arms = {"small": Arm(lambda: Constant(0.1)), "large": Arm(lambda: {"schedule": Constant(0.1), "batch_size": 16, "updates": 6})}
     found = contest(TASK, arms | {"also small": Arm(lambda: Constant(0.2))}, seeds=[0, 1])

@@ -311,7 +311,7 @@ class Contest:
             for name in measures:
                 lost = self.lost(name, arm)
                 kept = self[name][arm][np.isfinite(self[name][arm])]
-                row.append(f"{kept.mean():.3g}" * (len(kept) > 0) + (f" ({lost} lost)" if lost else ""))
+                row.append(_text(kept.mean()) * (len(kept) > 0) + (f" ({lost} lost)" if lost else ""))
             table.append([*row, *([", ".join(words)] if tuned else [])])
         widths = [max(map(len, column)) for column in zip(*table)]
         lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in table]
@@ -473,7 +473,9 @@ def _alike(first, second):
 
 
 def _text(value):
-    return f"{value:.3g}" if isinstance(value, Real) else checks.describe(value)
+    if not isinstance(value, Real):
+        return checks.describe(value)
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def _logarithm(values):
