@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from trainlab import checkpoints, checks
+from trainlab import buffers, checkpoints, checks
 from trainlab.callbacks import Checkpoint, EarlyStopping, Evaluation, ReduceOnPlateau, StopTraining
 from trainlab.files import write_arrays
 from trainlab.identity import fingerprint
@@ -171,9 +171,11 @@ class Trainer:
         if self.replicas is not None:
             params = {name: np.stack([run[name] for run in runs]) for name in runs[0]}
         self._nobody = np.zeros(self._shape, bool)
+        params = buffers.pack(params, self.replicas is not None)
         self._now = _Moment(0, params, optimizer.init(params), self._nobody, (), False)
-        self._writes_out = "out" in inspect.signature(optimizer.update).parameters
-        self._buffers: tuple = ()
+        self._writes_out = [_takes_out(method) for method in (model.backward, optimizer.update)]
+        self._rooms = [buffers.empty_like(params) for _ in range(min(2, self.accumulate))]  # for gradients
+        self._pairs: tuple = ()
         self.rate_scale = 1.0 if self.replicas is None else np.ones(self.replicas)
         self.run = uuid.uuid4().hex
         self.token = object()  # tells trainers apart; two may go on with one run
@@ -415,7 +417,9 @@ class Trainer:
             return {name.removeprefix(prefix): value for name, value in saved.items() if name.startswith(prefix)}
 
         params, state = _copied("params", group("params/"), trainer.params), group("state/")
-        if "optimizer" in changed and _shapes(state) != _shapes(trainer.state):
+        if _shapes(state) == _shapes(trainer.state):
+            state = _copied("state", state, trainer.state)
+        elif "optimizer" in changed:
             state = trainer.state
         trainer._record = group("history/")
         if "schedule" not in changed:
@@ -631,16 +635,16 @@ class Trainer:
                 # Of several parts the weight is known after the last; until then the number of examples stands in.
                 total = self._checked_weight(weight) if self.accumulate == 1 else x.shape[axis]
                 gradient = gradient_of_mean(gradient, micro_weights, total)
-                part_gradients = self.model.backward(now.params, cache, gradient)
-                if part == 0:
-                    gradients = part_gradients
-                else:
-                    gradients = {name: gradients[name] + part_gradients[name] for name in gradients}
+                part_gradients = self._backward(now.params, cache, gradient, self._rooms[min(part, 1)])
+                gradients = buffers.add(gradients, part_gradients) if part else part_gradients
             if self.accumulate > 1 and np.any(weight != total):
                 share = self._checked_weight(weight) / total
-                gradients = {name: divided(gradient, share) for name, gradient in gradients.items()}
+                gradients = buffers.gather(self._rooms[0], {name: divided(g, share) for name, g in gradients.items()})
             if self.max_norm is not None:
-                gradients, norm = clip_by_global_norm(gradients, self.max_norm, replicas=self.replicas is not None)
+                place = gradients if gradients is self._rooms[0] else None
+                gradients, norm = clip_by_global_norm(
+                    gradients, self.max_norm, replicas=self.replicas is not None, out=place
+                )
                 self._record["gradient_norm"][now.step] = norm
             # An optimizer may see an overflow that no loss would show; only a record of divergences goes on.
             with np.errstate(over="ignore" if self.on_divergence == "record" else "warn"):
@@ -657,29 +661,34 @@ class Trainer:
     def _stepped(self, gradients, rate):
         """Return the parameters and the state after this update; those before it stay as they are."""
         now = self._now
-        if not self._writes_out:
+        if not self._writes_out[1]:
             params, state = copy.deepcopy((now.params, now.state))
             self.optimizer.update(params, gradients, state, rate)
             return params, state
-        if not self._buffers:
-            self._buffers = (now.params, now.state), (_empty_like(now.params), _empty_like(now.state))
+        if not self._pairs:
+            self._pairs = (now.params, now.state), (buffers.empty_like(now.params), buffers.empty_like(now.state))
         # Of the two pairs one holds this moment; after an assignment from outside perhaps half of one, or none.
-        first, second = self._buffers
+        first, second = self._pairs
         out = second if now.params is first[0] or now.state is first[1] else first
         self.optimizer.update(now.params, gradients, now.state, rate, out=out)
         return out
 
+    def _backward(self, params, cache, gradient, room):
+        """Return the parameters' gradients, in the trainer's own memory if their types fit."""
+        if self._writes_out[0] and gradient.dtype == self.model.dtype:
+            return self.model.backward(params, cache, gradient, out=room)
+        return buffers.gather(room, self.model.backward(params, cache, gradient))
+
     def _settle(self):
         """Let the arrays that held the parameters before a call hold them again: somebody may keep them by name."""
-        if self._buffers and self.params is self._buffers[1][0]:
-            for home, away in zip(self._buffers[0], self._buffers[1]):
-                for name in home:
-                    np.copyto(home[name], away[name])
-            self._now = self._now._replace(params=self._buffers[0][0], state=self._buffers[0][1])
+        if self._pairs and self.params is self._pairs[1][0]:
+            for home, away in zip(self._pairs[0], self._pairs[1]):
+                buffers.copy_into(home, away)
+            self._now = self._now._replace(params=self._pairs[0][0], state=self._pairs[0][1])
 
 
-def _empty_like(arrays):
-    return {name: np.empty_like(value) for name, value in arrays.items()}
+def _takes_out(method):
+    return "out" in inspect.signature(method).parameters
 
 
 def _shapes(arrays):
@@ -691,7 +700,9 @@ def _copied(name, given, own):
     shapes = [{key: np.shape(value) for key, value in arrays.items()} for arrays in (own, given)]
     if shapes[0] != shapes[1]:
         raise ValueError(f"{name} must have the shapes {shapes[0]}, received {shapes[1]}")
-    return {key: np.array(given[key], own[key].dtype) for key in own}
+    copy = buffers.empty_like(own)
+    buffers.copy_into(copy, given)
+    return copy
 
 
 def _as_number(rate, schedule, step):
