@@ -6,10 +6,11 @@ the buffer. :func:`together` hands out the buffers of several dicts in their pla
 entry, as an optimizer does, works on them without knowing.
 """
 
+import inspect
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from operator import is_
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,7 +61,7 @@ class Packed(dict):
         intact = len(self) == len(self._own) and all(map(is_, self.values(), self._own))
         return self._whole if intact else None
 
-    def like(self, make=np.empty_like) -> "Packed":
+    def like(self, make: Callable[[np.ndarray], np.ndarray] = np.empty_like) -> "Packed":
         """Return arrays of the same names, shapes and types, made by ``make(buffer)``."""
         buffers, others = ({name: make(array) for name, array in each.items()} for each in (self._buffers, self._others))
         return Packed(self.layout, buffers, others)
@@ -91,9 +92,10 @@ def pack(arrays: Arrays, replicas: bool = False) -> Arrays:
 
 def grouped(groups: dict[str, Arrays], others: Arrays) -> Arrays:
     """Return several dicts of the same names as one, each with a prefix for its names, and `others` beside them."""
-    if all(isinstance(group, Packed) for group in groups.values()):
-        layout = next(iter(groups.values())).layout  # type: ignore[attr-defined]
-        return Packed(layout, {prefix: group.whole()[""] for prefix, group in groups.items()}, others)
+    first: Any = next(iter(groups.values()))
+    wholes = {prefix: whole_of(group) for prefix, group in groups.items()}
+    if None not in wholes.values():
+        return Packed(first.layout, {prefix: whole[""] for prefix, whole in wholes.items() if whole}, others)
     return others | {prefix + name: array for prefix, group in groups.items() for name, array in group.items()}
 
 
@@ -102,7 +104,7 @@ def whole_of(arrays: Arrays) -> Arrays | None:
     return arrays.whole() if isinstance(arrays, Packed) else None
 
 
-def together(*dicts: Arrays) -> tuple[Arrays, ...]:
+def together(*dicts: Any) -> tuple[Arrays, ...]:
     """Return the buffers of several dicts if all are packed alike, otherwise the dicts as they are.
 
     Examples
@@ -115,7 +117,7 @@ def together(*dicts: Arrays) -> tuple[Arrays, ...]:
     """
     layout = getattr(dicts[0], "layout", None)
     # An optimizer without state has an empty dict of it.
-    wholes = [whole_of(each) if each else each for each in dicts]
+    wholes: list = [whole_of(each) if each else each for each in dicts]
     if any(whole is None or each and each.layout is not layout for each, whole in zip(dicts, wholes)):
         return dicts
     return tuple(wholes)
@@ -123,9 +125,14 @@ def together(*dicts: Arrays) -> tuple[Arrays, ...]:
 
 def empty_like(arrays: Arrays) -> Arrays:
     """Return arrays of the same names, shapes and types, packed if these are."""
-    if whole_of(arrays) is not None:
+    if isinstance(arrays, Packed) and arrays.whole() is not None:
         return arrays.like()
     return {name: np.empty_like(array) for name, array in arrays.items()}
+
+
+def room(arrays: Arrays) -> Arrays:
+    """Return memory for gradients of these parameters: packed as they are, or a dict to be filled."""
+    return empty_like(arrays) if whole_of(arrays) is not None else {}
 
 
 def copy_into(arrays: Arrays, given: Arrays) -> None:
@@ -148,11 +155,54 @@ def gather(room: Arrays, arrays: Arrays) -> Arrays:
     """Return `room` with the numbers of some arrays, or those arrays if they are not of its names, shapes and types."""
     if arrays is room:
         return room
-    like = room.keys() == arrays.keys() and all(
-        type(array) is np.ndarray and (array.shape, array.dtype) == (room[name].shape, room[name].dtype)
-        for name, array in arrays.items()
-    )
-    if not like:
+    if not all(type(array) is np.ndarray for array in arrays.values()) or not alike(room, arrays):
         return arrays
     copy_into(room, arrays)
     return room
+
+
+def copied(name: str, given: Arrays, own: Arrays) -> Arrays:
+    """Return a copy of the dict `given` in the types of `own`, packed as that is; refuse other names or shapes."""
+    shapes = [{key: np.shape(value) for key, value in arrays.items()} for arrays in (own, given)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"{name} must have the shapes {shapes[0]}, received {shapes[1]}")
+    copy = empty_like(own)
+    copy_into(copy, given)
+    return copy
+
+
+def alike(first: Arrays, second: Arrays) -> bool:
+    """Say whether two dicts have arrays of the same names, shapes and types."""
+    shapes = [{name: (value.shape, value.dtype) for name, value in arrays.items()} for arrays in (first, second)]
+    return shapes[0] == shapes[1]
+
+
+class Twice:
+    """The memory of parameters and state, twice: an update reads one and writes the other.
+
+    So an update that is cut short has changed nothing, and none of them asks for memory.
+    """
+
+    def __init__(self):
+        self._pairs: tuple = ()
+
+    def other(self, params: Arrays, state: Arrays) -> tuple[Arrays, Arrays]:
+        """Return the memory in which these parameters and this state are not."""
+        if not self._pairs:
+            self._pairs = (params, state), (empty_like(params), empty_like(state))
+        # After an assignment from outside perhaps half of one pair is in use, or none.
+        first, second = self._pairs
+        return second if params is first[0] or state is first[1] else first
+
+    def home(self, params: Arrays, state: Arrays) -> tuple[Arrays, Arrays]:
+        """Return the same numbers in the memory that held the first ones: somebody may keep those arrays by name."""
+        if not self._pairs or params is not self._pairs[1][0]:
+            return params, state
+        for home, away in zip(*self._pairs):
+            copy_into(home, away)
+        return self._pairs[0]
+
+
+def takes_out(method: Callable) -> bool:
+    """Say whether a method has an argument `out`: it can be told where to write."""
+    return "out" in inspect.signature(method).parameters

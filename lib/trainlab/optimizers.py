@@ -253,7 +253,7 @@ class _Optimizer:
             for pattern in group.names:
                 if not any(fnmatchcase(name, pattern) for name in params):
                     raise ValueError(f"the pattern {pattern!r} of {group} matches no parameter; there are {list(params)}")
-        if buffers.whole_of(params) is not None:
+        if isinstance(params, buffers.Packed) and params.whole() is not None:
             return params.like(lambda buffer: np.zeros_like(buffer, _wide(buffer.dtype)))
         return {name: np.zeros_like(array, _wide(array.dtype)) for name, array in arrays.items()}
 
