@@ -11,7 +11,7 @@ assignment, and asked a second time at the same step it only acts again on what 
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,61 @@ from trainlab.checkpoints import read, saved_files
 
 class StopTraining(Exception):
     """Raised by a callback to end the call of ``fit`` after this update, once the others had their turn."""
+
+
+def checked(callback: Callable | Sequence[Callable] | None, memory: dict | None) -> list:
+    """Return the callbacks of a call of ``fit`` as a list.
+
+    Raises
+    ------
+    TypeError
+        If one of them cannot be called.
+    ValueError
+        If a :class:`Checkpoint` is not the last, one is there twice, or they are not those of `memory`, what
+        :func:`remembered` once returned.
+    """
+    callbacks: list = list(callback) if isinstance(callback, (list, tuple)) else [] if callback is None else [callback]
+    for each in callbacks:
+        if not callable(each):
+            raise TypeError(f"a callback must be callable, received {each!r}")
+    if any(isinstance(each, Checkpoint) for each in callbacks[:-1]):
+        raise ValueError("a Checkpoint must be the last callback: it saves what those before it did")
+    if len({id(each) for each in callbacks}) < len(callbacks):
+        raise ValueError("callbacks must be different objects, received one of them twice")
+    if memory is not None and memory["names"]:
+        received = [type(each).__name__ for each in stateful(callbacks)]
+        if memory["names"] != received:
+            raise ValueError(f"this training was saved with the callbacks {memory['names']}, received {received}")
+    return callbacks
+
+
+def stateful(callbacks: Iterable[Callable]) -> list:
+    """Return those of the callbacks that remember something."""
+    return [each for each in callbacks if hasattr(each, "state")]
+
+
+def among(each: object, others: Iterable[object]) -> bool:
+    """Say whether this very object is one of the others."""
+    return any(each is other for other in others)
+
+
+def remembered(callbacks: Iterable[Callable], owed: Iterable[Callable], stopping: bool) -> dict:
+    """Return what a checkpoint keeps of callbacks: names, states, which are owed the last update, and a stop."""
+    kept = stateful(callbacks)
+    return {
+        "names": [type(each).__name__ for each in kept],
+        "states": [each.state for each in kept],
+        "owed": [place for place, each in enumerate(kept) if among(each, owed)],
+        "stopping": stopping,
+    }
+
+
+def reminded(callbacks: Iterable[Callable], memory: dict) -> list:
+    """Give callbacks their states of a memory back, and return which of them are owed the last update."""
+    kept = stateful(callbacks)
+    for each, state in zip(kept, memory["states"]):
+        each.state = state
+    return [kept[place] for place in memory["owed"]]
 
 
 class Evaluation:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from trainlab import checks
+from trainlab import buffers, checks
 from trainlab.models import Params, text_of
 
 # The new parameters and the new state, to be written by an update.
@@ -188,26 +188,40 @@ def _shaped(values, array):
     return values if values.ndim == 0 else values.reshape(values.shape + (1,) * (array.ndim - 1))
 
 
-def _subtract(parameter, rate, step, new):
-    """Write parameter - rate * step to `new`, which may be the parameter itself."""
-    # Where `new` can hold the product on the way, no memory is asked for: which is a part of the time for large parameters.
-    free = new is not parameter and new.dtype == step.dtype and not np.may_share_memory(new, parameter)
-    spare = new if free else None
-    np.subtract(parameter, np.multiply(rate, step, out=spare), out=new)
+def _spare(new, parameter, step):
+    """Return `new` if it can hold a number on the way to itself: to ask for memory is a part of the time for large arrays."""
+    free = new.dtype == parameter.dtype == step.dtype and new is not parameter and not np.may_share_memory(new, parameter)
+    return new if free else None
 
 
-def _square(name, gradient):
-    """Return the gradient's square, or refuse one that would be infinite: the parameter would never move again."""
-    if np.geterr()["over"] == "ignore":
-        return gradient**2  # whoever ignores overflow has other means to see a run that is lost
+def _squares(ready, named):
+    """Return the gradients' squares, or refuse one that would be infinite: the parameter would never move again."""
+    if np.geterr()["over"] == "ignore":  # whoever ignores overflow has other means to see a run that is lost
+        return [_square(gradient) for _, _, gradient, _ in ready]
     try:
         with np.errstate(over="raise"):
-            return gradient**2
+            return [_square(gradient) for _, _, gradient, _ in ready]
     except FloatingPointError:
-        raise FloatingPointError(
-            f"the square of the gradient of {name!r} overflows {gradient.dtype}, received entries up to "
-            f"{np.abs(gradient).max():.3g}: clip it, or train in a wider type"
-        ) from None
+        pass
+    raise FloatingPointError(_what_overflows(ready, named))
+
+
+def _square(gradient):
+    return np.square(gradient, out=np.empty_like(gradient))
+
+
+def _what_overflows(ready, named):
+    """Return a message that names the first gradient whose square overflows; what is ready may be all of them as one."""
+    dtypes = {name: gradient.dtype for name, _, gradient, _ in ready}
+    for name, gradient in named.items():
+        gradient = np.asarray(gradient, dtypes.get(name, dtypes.get("")))
+        with np.errstate(over="ignore"):
+            too_large = np.isinf(np.square(gradient)) & np.isfinite(gradient)
+        if too_large.any():
+            return (
+                f"the square of the gradient of {name!r} overflows {gradient.dtype}, received entries up to "
+                f"{np.abs(gradient).max():.3g}: clip it, or train in a wider type"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -239,7 +253,13 @@ class _Optimizer:
             for pattern in group.names:
                 if not any(fnmatchcase(name, pattern) for name in params):
                     raise ValueError(f"the pattern {pattern!r} of {group} matches no parameter; there are {list(params)}")
+        if isinstance(params, buffers.Packed) and params.whole() is not None:
+            return params.like(lambda buffer: np.zeros_like(buffer, _wide(buffer.dtype)))
         return {name: np.zeros_like(array, _wide(array.dtype)) for name, array in arrays.items()}
+
+    def _arrays(self, *dicts):
+        """Return the arrays to work on: whole buffers where they are packed and no group asks for names."""
+        return dicts if self.groups else buffers.together(*dicts)
 
     def _options(self, name, rate):
         """Return the rate and the weight decay of a parameter."""
@@ -342,19 +362,20 @@ class SGD(_Optimizer):
         TypeError
             If a parameter or a gradient is no array, or not of such a type.
         """
-        new_params, new_state = (params, state) if out is None else out
+        params, gradients, state, new_params, new_state = self._arrays(params, gradients, state, *(out or (params, state)))
         rate, ready = _ready(params, gradients, rate, new_params)
         # What overflows here is infinite, and the next loss will say so.
         with np.errstate(over="ignore", invalid="ignore"):
             for name, parameter, step, new in ready:
                 own_rate, decay = self._options(name, rate) if self.groups else (rate, self.weight_decay)
+                spare = _spare(new, parameter, step)
                 if decay > 0:
-                    step = step + decay * parameter
+                    step = step + np.multiply(parameter, decay, out=spare)
                 if self.momentum > 0:
                     velocity = np.multiply(state[name], self.momentum, out=new_state[name])
                     velocity += step
                     step = step + self.momentum * velocity if self.nesterov else velocity
-                _subtract(parameter, _like(own_rate, parameter), step, new)
+                np.subtract(parameter, np.multiply(_like(own_rate, parameter), step, out=spare), out=new)
 
 
 @dataclass(frozen=True, repr=False)
@@ -415,18 +436,17 @@ class Adam(_Optimizer):
 
         Types and refusals are those of :meth:`SGD.init`.
         """
-        state = {"updates": np.zeros((), np.int64)}
-        for name, zeros in self._zeros(params).items():
-            state[f"first/{name}"], state[f"second/{name}"] = zeros, zeros.copy()
-        return state
+        averages = {"first/": self._zeros(params), "second/": self._zeros(params)}
+        return buffers.grouped(averages, {"updates": np.zeros((), np.int64)})
 
     def update(
         self, params: Params, gradients: Params, state: Params, rate: float | np.ndarray, out: Out | None = None
     ) -> None:
         """Make one update, in place unless `out` is given; arguments and refusals are those of :meth:`SGD.update`."""
-        new_params, new_state = (params, state) if out is None else out
+        named = gradients
+        params, gradients, state, new_params, new_state = self._arrays(params, gradients, state, *(out or (params, state)))
         rate, ready = _ready(params, gradients, rate, new_params)
-        squares = [_square(name, gradient) for name, _, gradient, _ in ready]  # refused before anything is written
+        squares = _squares(ready, named)  # refused before anything is written
         updates = int(state["updates"]) + 1
         new_state["updates"][...] = updates
         first_share, second_share = 1 - self.beta1**updates, 1 - self.beta2**updates
@@ -434,16 +454,23 @@ class Adam(_Optimizer):
             for (name, parameter, gradient, new), square in zip(ready, squares):
                 own_rate, decay = self._options(name, rate) if self.groups else (rate, self.weight_decay)
                 first_name, second_name = f"first/{name}", f"second/{name}"
+                spare = _spare(new, parameter, gradient)
                 first = np.multiply(state[first_name], self.beta1, out=new_state[first_name])
-                first += (1 - self.beta1) * gradient
+                first += np.multiply(gradient, 1 - self.beta1, out=spare)
                 second = np.multiply(state[second_name], self.beta2, out=new_state[second_name])
-                second += (1 - self.beta2) * square
-                size = np.sqrt(second / second_share) + self.epsilon
+                square *= 1 - self.beta2
+                second += square
+                # The square is used up: its memory takes the size of the step, and then the decayed parameter.
+                place = square if square.dtype == second.dtype else None
+                size = np.divide(second, second_share, out=place)
+                size = np.sqrt(size, out=place)
+                size += self.epsilon
+                step = np.divide(first, first_share, out=spare)
+                step = np.multiply(_like(own_rate, parameter), step, out=spare)
+                step = np.divide(step, size, out=spare)
                 if decay > 0:
-                    # A float16 result is rounded once, so its decayed value waits elsewhere.
-                    place = new if new.dtype == parameter.dtype else None
                     parameter = np.multiply(parameter, _like(1 - own_rate * decay, parameter), out=place)
-                np.subtract(parameter, _like(own_rate, parameter) * (first / first_share) / size, out=new)
+                np.subtract(parameter, step, out=new)
 
 
 @dataclass(frozen=True, repr=False)
@@ -490,7 +517,7 @@ class AdamW(Adam):
 
 
 def clip_by_global_norm(
-    gradients: Params, max_norm: float, *, replicas: bool = False
+    gradients: Params, max_norm: float, *, replicas: bool = False, out: Params | None = None
 ) -> tuple[Params, np.ndarray]:
     r"""Scale all gradients by one factor, so that their joint norm is at most `max_norm`.
 
@@ -506,6 +533,8 @@ def clip_by_global_norm(
     max_norm : float, above 0
     replicas : bool
         Take the norm for each entry of the leading axis by itself.
+    out : dict of arrays, optional
+        Where to write the clipped gradients, `gradients` themselves for one; it is returned then.
 
     Returns
     -------
@@ -528,7 +557,10 @@ def clip_by_global_norm(
     (5.0, [0.6000000000000001, 0.8])
     """
     max_norm = checks.number("max_norm", max_norm, above=0)
-    arrays = {name: _gradient(name, value) for name, value in gradients.items()}
+    if out is None and buffers.whole_of(gradients) is not None:
+        out = buffers.empty_like(gradients)
+    whole, places = buffers.together(gradients, {} if out is None else out)
+    arrays = {name: _gradient(name, value) for name, value in whole.items()}
     if replicas:
         first = next(iter(arrays.values()), np.zeros(1))
         for name, array in arrays.items():
@@ -538,7 +570,8 @@ def clip_by_global_norm(
     with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
         norm = _global_norm(arrays, replicas)
         factor = max_norm / np.maximum(norm, max_norm)
-        return {name: _clipped(array, factor, norm, max_norm) for name, array in arrays.items()}, norm
+        clipped = {name: _clipped(array, factor, norm, max_norm, places.get(name)) for name, array in arrays.items()}
+        return clipped if out is None else out, norm
 
 
 def _global_norm(arrays, replicas):
@@ -562,7 +595,7 @@ def _root_of_squares(arrays, replicas, unit=None):
         wide = array.astype(np.float64)
         if unit is not None:
             wide /= _shaped(unit, wide)
-        squares = squares + (wide**2).sum(axis=_axes(array, replicas))
+        squares = squares + np.square(wide, out=wide).sum(axis=_axes(array, replicas))
     return np.sqrt(squares)
 
 
@@ -570,15 +603,19 @@ def _axes(array, replicas):
     return tuple(range(1 if replicas else 0, array.ndim))
 
 
-def _clipped(array, factor, norm, max_norm):
-    """Return `array` times `factor`, which is `max_norm` / `norm` or 1."""
+def _clipped(array, factor, norm, max_norm, place):
+    """Return `array` times `factor`, which is `max_norm` / `norm` or 1; in `place` if there is one."""
     exact = factor >= SMALLEST_FACTOR.get(array.dtype, np.inf)
     if array.dtype in SMALLEST_FACTOR and exact.all():
-        return array * _like(factor, array)
+        return np.multiply(array, _like(factor, array), out=place)
     # A small factor loses its digits, and float16 and whole numbers have none to lose: divide first, in float64.
     wide = array.astype(np.float64)
     divided = wide / _shaped(norm, wide) * max_norm
     wide = np.where(_shaped(factor == 1, wide), wide, divided)
     if exact.any():
         wide = np.where(_shaped(exact, wide), array * _like(factor, array), wide)
-    return wide.astype(array.dtype if array.dtype.kind == "f" else np.float64)
+    wide = wide.astype(array.dtype if array.dtype.kind == "f" else np.float64)
+    if place is None:
+        return wide
+    np.copyto(place, wide)
+    return place

@@ -433,7 +433,7 @@ def _require_schedules(pieces):
 
 
 @dataclass(frozen=True)
-class Linear(Schedule):
+class LinearDecay(Schedule):
     r"""Fall in a straight line from `peak` to `floor`, then hold the floor.
 
     .. math:: \eta_t = \text{floor} + (\text{peak} - \text{floor})\,(1 - \min(t / T, 1))
@@ -454,7 +454,7 @@ class Linear(Schedule):
 
     Examples
     --------
-    >>> rate = Linear(1.0, total_steps=4)
+    >>> rate = LinearDecay(1.0, total_steps=4)
     >>> [rate(step) for step in (0, 1, 3, 4, 5)]
     [1.0, 0.75, 0.25, 0.0, 0.0]
     """
@@ -470,6 +470,9 @@ class Linear(Schedule):
         return _mix(self.floor, self.peak, 1 - _progress(step, self.total_steps, xp))
 
 
+Linear = LinearDecay  # its old name, which trainlab.models has for a model
+
+
 @dataclass(frozen=True)
 class Polynomial(Schedule):
     r"""Fall from `peak` to `floor` along a power of the steps that are left.
@@ -477,7 +480,7 @@ class Polynomial(Schedule):
     .. math:: \eta_t = \text{floor} + (\text{peak} - \text{floor})\,(1 - \min(t / T, 1))^p
 
     with :math:`T` = `total_steps` and :math:`p` = `power`; with a power of 1 it is
-    :class:`Linear`. Liu, Rabinovich and Berg (2015), *ParseNet*.
+    :class:`LinearDecay`. Liu, Rabinovich and Berg (2015), *ParseNet*.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ import numpy as np
 from trainlab import checks
 from trainlab.files import read_arrays, write_arrays
 from trainlab.identity import fingerprint
-from trainlab.trainer import progress_bar
+from trainlab.progress import progress_bar
 
 
 def grid(**choices: Sequence) -> dict[str, dict]:

@@ -34,10 +34,10 @@ def linear(x, W, b):
     return y, (x, W)
 
 
-def linear_backward(cache, gradient):
-    """Return the gradients of x, W and b."""
+def linear_backward(cache, gradient, dW=None, db=None):
+    """Return the gradients of x, W and b; the last two in the arrays that are given for them."""
     x, W = cache
-    return gradient @ W.mT, x.mT @ gradient, sum_rows(gradient)
+    return gradient @ W.mT, np.matmul(x.mT, gradient, out=dW), sum_rows(gradient, out=db)
 
 
 def layer_norm(x, gain, bias):
@@ -61,17 +61,17 @@ def layer_norm(x, gain, bias):
     return y, (normal, scale, gain)
 
 
-def layer_norm_backward(cache, gradient):
-    """Return the gradients of x, gain and bias."""
+def layer_norm_backward(cache, gradient, dgain=None, dbias=None):
+    """Return the gradients of x, gain and bias; the last two in the arrays that are given for them."""
     normal, scale, gain = cache
-    dgain = sum_rows(gradient * normal)
+    dgain = sum_rows(gradient * normal, out=dgain)
     dx = gradient * gain[..., None, :]
     # A common shift and a common stretch of the row change nothing, so those parts drop out.
     stretch = np.vecdot(dx, normal)[..., None] / normal.shape[-1]
     dx -= row_means(dx)
     dx -= normal * stretch
     dx *= scale
-    return dx, dgain, sum_rows(gradient)
+    return dx, dgain, sum_rows(gradient, out=dbias)
 
 
 def split_heads(rows, texts, heads, parts):
@@ -134,6 +134,13 @@ def attention_backward(cache, gradient):
     np.matmul(slope, k, out=dq)
     np.matmul(slope.mT, q, out=dk)
     return dqkv
+
+
+def _store(gradients, names, backward, cache, gradient):
+    """Store the gradients of a layer's two parameters, in the arrays that are there, and return that of its input."""
+    dx, *found = backward(cache, gradient, *map(gradients.get, names))
+    gradients.update(zip(names, found))
+    return dx
 
 
 @dataclass(frozen=True)
@@ -271,23 +278,25 @@ class Decoder:
         logits = (h @ E.mT).reshape(*h.shape[:-2], texts, length, self.vocabulary)
         return logits, (one_hot, places, blocks, h, norm)
 
-    def backward(self, params: Params, cache: Any, gradient: np.ndarray) -> Params:
+    def backward(self, params: Params, cache: Any, gradient: np.ndarray, out: Params | None = None) -> Params:
         """Return the parameters' gradients, given the logits' `gradient`, (..., n, T, V)."""
         one_hot, places, blocks, h, norm = cache
         *lead, texts, length, _ = gradient.shape
         gradient = gradient.reshape(*lead, texts * length, self.vocabulary)
-        gradients = {"E": gradient.mT @ h}
-        dx, gradients["gain"], gradients["bias"] = layer_norm_backward(norm, gradient @ params["E"])
+        gradients = {} if out is None else out
+        gradients["E"] = np.matmul(gradient.mT, h, out=gradients.get("E"))
+        dx = _store(gradients, ("gain", "bias"), layer_norm_backward, norm, gradient @ params["E"])
         for i in range(self.layers, 0, -1):
             dx = self._block_backward(gradients, i, blocks[i - 1], dx)
         # The same matrix at both ends: its two gradients add up.
         gradients["E"] += one_hot.mT @ dx
         if places is not None:
-            gradients["P"] = places.mT @ dx
+            gradients["P"] = np.matmul(places.mT, dx, out=gradients.get("P"))
             return gradients
-        gradients["P"] = np.zeros_like(params["P"])
+        gradients["P"] = gradients.get("P", np.empty_like(params["P"]))
         sums = sum_rows(dx.reshape(*lead, texts, length * self.width))
         gradients["P"][..., :length, :] = sums.reshape(*lead, length, self.width)
+        gradients["P"][..., length:, :] = 0
         return gradients
 
     def _places(self, real, dtype):
@@ -311,15 +320,15 @@ class Decoder:
     def _block_backward(self, gradients, i, cache, gradient):
         """Store the layer's gradients and return that of its input."""
         norm1, project, attend, mix, norm2, up, active, down = cache
-        dh, gradients[f"W_down{i}"], gradients[f"b_down{i}"] = linear_backward(down, gradient)
+        dh = _store(gradients, (f"W_down{i}", f"b_down{i}"), linear_backward, down, gradient)
         dh *= active > 0
-        dh, gradients[f"W_up{i}"], gradients[f"b_up{i}"] = linear_backward(up, dh)
-        dh, gradients[f"gain_mlp{i}"], gradients[f"bias_mlp{i}"] = layer_norm_backward(norm2, dh)
+        dh = _store(gradients, (f"W_up{i}", f"b_up{i}"), linear_backward, up, dh)
+        dh = _store(gradients, (f"gain_mlp{i}", f"bias_mlp{i}"), layer_norm_backward, norm2, dh)
         gradient = gradient + dh
-        dh, gradients[f"W_mix{i}"], gradients[f"b_mix{i}"] = linear_backward(mix, gradient)
+        dh = _store(gradients, (f"W_mix{i}", f"b_mix{i}"), linear_backward, mix, gradient)
         dh = attention_backward(attend, dh)
-        dh, gradients[f"W_qkv{i}"], gradients[f"b_qkv{i}"] = linear_backward(project, dh)
-        dh, gradients[f"gain_attention{i}"], gradients[f"bias_attention{i}"] = layer_norm_backward(norm1, dh)
+        dh = _store(gradients, (f"W_qkv{i}", f"b_qkv{i}"), linear_backward, project, dh)
+        dh = _store(gradients, (f"gain_attention{i}", f"bias_attention{i}"), layer_norm_backward, norm1, dh)
         return gradient + dh
 
     def _checked(self, tokens):

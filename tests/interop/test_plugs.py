@@ -27,7 +27,7 @@ EVERY = {
     "step decay": schedules.StepDecay(PEAK, 0.5, every=7),
     "step subtract": schedules.StepSubtract(PEAK, 0.1, every=7, floor=0.1),
     "piecewise": schedules.Piecewise([5, 12], [0.5, 0.1, 0.2]),
-    "linear": schedules.Linear(PEAK, 20, floor=0.1),
+    "linear": schedules.LinearDecay(PEAK, 20, floor=0.1),
     "polynomial": schedules.Polynomial(PEAK, 20, power=3.0),
     "cosine": Cosine(PEAK, 20),
     "restarts": schedules.CosineRestarts(PEAK, 4, growth=2),
@@ -37,7 +37,7 @@ EVERY = {
     "one cycle": schedules.OneCycle(PEAK, 20),
     "cyclical": schedules.Cyclical(PEAK, 4, 0.1),
     "warmup": Warmup(Cosine(PEAK, 20), 5),
-    "join": schedules.Join([schedules.Constant(PEAK), schedules.Linear(PEAK, 10)], [8]),
+    "join": schedules.Join([schedules.Constant(PEAK), schedules.LinearDecay(PEAK, 10)], [8]),
 }
 every_schedule = pytest.mark.parametrize("schedule", EVERY.values(), ids=list(EVERY))
 
@@ -200,7 +200,7 @@ def test_smoothing_with_class_weights_is_pytorchs_formula_as_the_page_writes_it(
     [
         (Cosine(PEAK, 20), optax.cosine_decay_schedule(PEAK, 20)),
         (Cosine(PEAK, 20, floor=0.1), optax.cosine_decay_schedule(PEAK, 20, alpha=0.2)),
-        (schedules.Linear(PEAK, 20, floor=0.1), optax.linear_schedule(PEAK, 0.1, 20)),
+        (schedules.LinearDecay(PEAK, 20, floor=0.1), optax.linear_schedule(PEAK, 0.1, 20)),
         (schedules.Polynomial(PEAK, 20, power=3.0), optax.polynomial_schedule(PEAK, 0.0, 3.0, 20)),
         (schedules.Exponential(PEAK, 0.5, every=7), optax.exponential_decay(PEAK, 7, 0.5)),
         (schedules.StepDecay(PEAK, 0.5, every=7), optax.exponential_decay(PEAK, 7, 0.5, staircase=True)),

@@ -9,7 +9,7 @@ import pytest
 from trainlab import data, losses, models
 from trainlab.evidence import Arm, Task, contest, paired, paired_all
 from trainlab.optimizers import SGD
-from trainlab.schedules import Constant, Linear
+from trainlab.schedules import Constant, LinearDecay
 from trainlab.trainer import Trainer
 
 SPLIT = data.diabetes()
@@ -76,7 +76,7 @@ def test_arms_refuse(make, error, words):
 
 
 def test_a_task_trains_each_setting_with_each_seed_as_the_trainer_does():
-    schedules, seeds = [Constant(0.1), Linear(0.2, 12)], [3, 5, 8]
+    schedules, seeds = [Constant(0.1), LinearDecay(0.2, 12)], [3, 5, 8]
     found = TASK([{"schedule": schedule} for schedule in schedules], seeds)
     assert list(found) == ["train", "validation", "test"]
     for a, schedule in enumerate(schedules):
@@ -208,9 +208,9 @@ def test_where_every_trial_is_lost_the_first_is_judged():
 
 
 def test_a_contest_of_trainings_is_its_two_halves_by_hand():
-    arms = {"constant": Arm(Constant, peak=[0.1, 0.01]), "linear": Arm(lambda peak: Linear(peak, 12), peak=[0.2, 0.02])}
+    arms = {"constant": Arm(Constant, peak=[0.1, 0.01]), "linear": Arm(lambda peak: LinearDecay(peak, 12), peak=[0.2, 0.02])}
     found = contest(TASK, arms, by="validation", tuning_seeds=[100, 101], seeds=[0, 1, 2], progress=False)
-    for name, schedules in {"constant": [Constant(0.1), Constant(0.01)], "linear": [Linear(0.2, 12), Linear(0.02, 12)]}.items():
+    for name, schedules in {"constant": [Constant(0.1), Constant(0.01)], "linear": [LinearDecay(0.2, 12), LinearDecay(0.02, 12)]}.items():
         means = [np.mean([single(schedule, seed).evaluate(*SPLIT.validation) for seed in (100, 101)]) for schedule in schedules]
         best = schedules[int(np.argmin(means))]
         assert found.settings[name] == {"schedule": best}
@@ -343,7 +343,7 @@ def test_what_is_finished_is_kept(tmp_path):
 
 
 def test_processes_find_the_same():
-    arms = {"constant": Arm(Constant, peak=[0.1, 0.01]), "linear": Arm(lambda peak: Linear(peak, 12), peak=[0.2, 0.02])}
+    arms = {"constant": Arm(Constant, peak=[0.1, 0.01]), "linear": Arm(lambda peak: LinearDecay(peak, 12), peak=[0.2, 0.02])}
     options = {"by": "validation", "tuning_seeds": [100, 101], "seeds": [0, 1, 2], "progress": False}
     alone, several = contest(TASK, arms, **options), contest(TASK, arms, n_jobs=2, **options)
     assert str(alone) == str(several)

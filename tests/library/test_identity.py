@@ -204,7 +204,7 @@ DIFFERENT = {
     "kept functions": tuple(written(f"import functools\n@functools.lru_cache\ndef f(x): return {a}") for a in (1, 2)),
     "wrapped functions": tuple(wrapped(f) for f in (lambda: 1, lambda: 2)),
     "default factories": tuple(written(f"import dataclasses\n@dataclasses.dataclass\nclass f:\n x: int = dataclasses.field(default_factory=lambda: {a})") for a in (1, 2)),
-    "schedules": (schedules.Constant(0.1), schedules.Constant(0.2), schedules.Linear(0.1, 5), schedules.Linear(0.1, 6)),
+    "schedules": (schedules.Constant(0.1), schedules.Constant(0.2), schedules.LinearDecay(0.1, 5), schedules.LinearDecay(0.1, 6)),
     "losses": (losses.squared_error, losses.absolute_error, functools.partial(losses.huber, delta=1.0), functools.partial(losses.huber, delta=2.0)),
     "models": (models.Linear(2, 3), models.Linear(3, 2), models.MLP((3, 4, 2)), models.MLP((3, 4, 2), activation="tanh"), Decoder(8, 4, 4, 1, 1)),
     "optimizers": (optimizers.SGD(), optimizers.SGD(momentum=0.9), optimizers.AdamW(), optimizers.AdamW(weight_decay=0.5)),

@@ -122,7 +122,7 @@ def test_interrupted_at_every_line_it_goes_on_as_if_nothing_had_been(kind, tmp_p
         if kind != "adamw" and Path(file).stem != "optimizers":
             continue  # the same lines as there
         # The first time it is reached, and late where something is changed; elsewhere numbers are computed, and once will do.
-        changing = Path(file).stem in {"trainer", "callbacks", "checkpoints", "files", "optimizers"}
+        changing = Path(file).stem in {"trainer", "callbacks", "checkpoints", "files", "optimizers", "batches", "buffers", "history"}
         for time in sorted({1, max(1, times[file, line] - number % 3) if changing else 1}):
             folder = tmp_path / f"{number}-{time}"
             arguments, options, callbacks = parts(kind, folder)

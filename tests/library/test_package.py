@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CORE = [
     "trainlab." + name
-    for name in ("callbacks", "checks", "evidence", "files", "losses", "models", "numerics", "optimizers", "schedules", "sweep", "trainer", "transformer")
+    for name in ("batches", "buffers", "callbacks", "checks", "evidence", "files", "history", "losses", "models", "numerics", "optimizers", "schedules", "sweep", "trainer", "transformer")
 ]
 
 

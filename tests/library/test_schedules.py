@@ -20,7 +20,7 @@ from trainlab.schedules import (
     InverseSqrt,
     InverseTime,
     Join,
-    Linear,
+    LinearDecay,
     OneCycle,
     Piecewise,
     Polynomial,
@@ -75,8 +75,8 @@ TABLES = [
     ),
     (Join([Warmup(Constant(1.0), 2), Warmup(Constant(4.0), 2)], [3]), {0: 0.0, 1: 0.5, 2: 1.0, 3: 0.0, 4: 2.0, 5: 4.0, 6: 4.0}),
     (Join([Constant(0.5)], []), {0: 0.5, FAR: 0.5}),
-    (Linear(1.0, 4), {0: 1.0, 1: 0.75, 3: 0.25, 4: 0.0, 5: 0.0, FAR: 0.0}),
-    (Linear(1.0, 8, floor=0.5), {0: 1.0, 4: 0.75, 7: 0.5625, 8: 0.5, 9: 0.5, FAR: 0.5}),
+    (LinearDecay(1.0, 4), {0: 1.0, 1: 0.75, 3: 0.25, 4: 0.0, 5: 0.0, FAR: 0.0}),
+    (LinearDecay(1.0, 8, floor=0.5), {0: 1.0, 4: 0.75, 7: 0.5625, 8: 0.5, 9: 0.5, FAR: 0.5}),
     (Polynomial(1.0, 4), {0: 1.0, 1: 0.5625, 2: 0.25, 3: 0.0625, 4: 0.0, 5: 0.0, FAR: 0.0}),
     (Polynomial(2.0, 2, floor=1.0, power=3), {0: 2.0, 1: 1.125, 2: 1.0, 3: 1.0}),
     (Cosine(1.0, 2), {0: 1.0, 1: 0.5, 2: 0.0, 3: 0.0, 4: 0.0, FAR: 0.0}),
@@ -155,7 +155,7 @@ decays = st.one_of(
 )
 falls = rates.flatmap(
     lambda peak: st.one_of(
-        st.builds(Linear, st.just(peak), lengths, st.floats(0, peak)),
+        st.builds(LinearDecay, st.just(peak), lengths, st.floats(0, peak)),
         st.builds(Polynomial, st.just(peak), lengths, st.floats(0, peak), st.floats(0.1, 5)),
         st.builds(Cosine, st.just(peak), lengths, st.floats(0, peak)),
         st.builds(InverseTime, st.just(peak), st.floats(0, 5), lengths),
@@ -226,7 +226,7 @@ def test_a_fall_starts_at_its_peak_and_never_rises(schedule):
     assert (rate[1:] <= rate[:-1] * ROUNDING).all()
 
 
-@given(rates.flatmap(lambda peak: st.tuples(st.sampled_from([Linear, Polynomial, Cosine]), st.just(peak), lengths, st.floats(0, peak))))
+@given(rates.flatmap(lambda peak: st.tuples(st.sampled_from([LinearDecay, Polynomial, Cosine]), st.just(peak), lengths, st.floats(0, peak))))
 def test_a_fall_reaches_its_floor_at_the_horizon_and_holds_it(case):
     kind, peak, total, floor = case
     assert kind(peak, total, floor)(np.arange(total, total + 50)).tolist() == [floor] * 50
@@ -337,11 +337,15 @@ def test_a_schedule_is_a_value(schedule):
         setattr(schedule, field, getattr(schedule, field))
 
 
+def test_linear_decay_has_its_old_name_too():
+    assert library.Linear is LinearDecay
+
+
 def test_defaults():
     assert Exponential(1.0, 0.5) == Exponential(1.0, 0.5, every=1, staircase=False)
     assert StepSubtract(1.0, 0.1, 5) == StepSubtract(1.0, 0.1, 5, floor=0.0)
     assert Warmup(Constant(1.0), 5) == Warmup(Constant(1.0), 5, start=0.0)
-    assert Linear(1.0, 5) == Linear(1.0, 5, floor=0.0)
+    assert LinearDecay(1.0, 5) == LinearDecay(1.0, 5, floor=0.0)
     assert Polynomial(1.0, 5) == Polynomial(1.0, 5, floor=0.0, power=2.0)
     assert Cosine(1.0, 5) == Cosine(1.0, 5, floor=0.0)
     assert CosineRestarts(1.0, 5) == CosineRestarts(1.0, 5, growth=1, floor=0.0)
@@ -467,9 +471,9 @@ REFUSALS = [
     (lambda: Join([C, C], []), ValueError, "0 boundaries need 1 pieces, received 2"),
     (lambda: Join([], []), ValueError, "0 boundaries need 1 pieces, received 0"),
     (lambda: Join([C, 0.1], [5]), TypeError, "expected a schedule, received 0.1"),
-    (lambda: Linear(-1, 5), ValueError, "peak must be at least 0, received -1"),
-    (lambda: Linear(1, 0), ValueError, "total_steps must be at least 1, received 0"),
-    (lambda: Linear(1, 5, floor=2), ValueError, "floor must be at most 1.0, received 2"),
+    (lambda: LinearDecay(-1, 5), ValueError, "peak must be at least 0, received -1"),
+    (lambda: LinearDecay(1, 0), ValueError, "total_steps must be at least 1, received 0"),
+    (lambda: LinearDecay(1, 5, floor=2), ValueError, "floor must be at most 1.0, received 2"),
     (lambda: Polynomial(1, 5, power=0), ValueError, "power must be above 0, received 0"),
     (lambda: Polynomial(1, 5.5), TypeError, "total_steps must be a whole number, received 5.5"),
     (lambda: Cosine(1, 5, floor=-0.1), ValueError, "floor must be at least 0, received -0.1"),
@@ -511,7 +515,7 @@ BUILD = {
     "Exponential": lambda **k: library.Exponential(**{"peak": 0.5, "factor": 0.5} | k),
     "StepDecay": lambda **k: library.StepDecay(**{"peak": 0.5, "factor": 0.5, "every": 3} | k),
     "StepSubtract": lambda **k: library.StepSubtract(**{"peak": 0.5, "amount": 0.125, "every": 3} | k),
-    "Linear": lambda **k: library.Linear(**{"peak": 0.5, "total_steps": 8} | k),
+    "LinearDecay": lambda **k: library.LinearDecay(**{"peak": 0.5, "total_steps": 8} | k),
     "Polynomial": lambda **k: library.Polynomial(**{"peak": 0.5, "total_steps": 8} | k),
     "Cosine": lambda **k: library.Cosine(**{"peak": 0.5, "total_steps": 8} | k),
     "CosineRestarts": lambda **k: library.CosineRestarts(**{"peak": 0.5, "first_cycle": 8} | k),

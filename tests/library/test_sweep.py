@@ -18,7 +18,7 @@ from trainlab.files import read_arrays, write_arrays
 from trainlab.losses import softmax_cross_entropy
 from trainlab.models import MLP
 from trainlab.optimizers import SGD
-from trainlab.schedules import Constant, Linear
+from trainlab.schedules import Constant, LinearDecay
 from trainlab.sweep import grid, sweep
 from trainlab.trainer import Trainer
 
@@ -86,10 +86,10 @@ def test_the_table_has_a_row_for_each_arm_and_seed():
 
 
 def test_a_grid_is_every_combination_and_names_functions_by_name():
-    arms = grid(schedule=[Constant(0.1), Linear(0.1, 5)], loss=[softmax_cross_entropy])
+    arms = grid(schedule=[Constant(0.1), LinearDecay(0.1, 5)], loss=[softmax_cross_entropy])
     assert list(arms) == [
         "schedule=Constant(peak=0.1), loss=softmax_cross_entropy",
-        "schedule=Linear(peak=0.1, total_steps=5, floor=0.0), loss=softmax_cross_entropy",
+        "schedule=LinearDecay(peak=0.1, total_steps=5, floor=0.0), loss=softmax_cross_entropy",
     ]
     assert arms["schedule=Constant(peak=0.1), loss=softmax_cross_entropy"]["loss"] is softmax_cross_entropy
     with pytest.raises(ValueError, match="a grid needs different values, received rate=1 twice"):

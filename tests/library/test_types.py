@@ -378,8 +378,8 @@ SCHEDULES = {
     "StepSubtract": schedules.StepSubtract(0.5, 0.1, every=20, floor=0.1),
     "Piecewise": schedules.Piecewise([50, 1000], [0.5, 0.1, 0.2]),
     "Warmup": schedules.Warmup(schedules.Cosine(0.5, 1000), 300),
-    "Join": schedules.Join([schedules.Linear(0.5, 1000), schedules.InverseTime(0.5, 0.5, every=3)], [1000]),
-    "Linear": schedules.Linear(0.5, 1000, floor=0.1),
+    "Join": schedules.Join([schedules.LinearDecay(0.5, 1000), schedules.InverseTime(0.5, 0.5, every=3)], [1000]),
+    "LinearDecay": schedules.LinearDecay(0.5, 1000, floor=0.1),
     "Polynomial": schedules.Polynomial(0.5, 1000, power=3.0),
     "Cosine": schedules.Cosine(0.5, 1000),
     "CosineRestarts": schedules.CosineRestarts(0.5, 40, growth=2),
@@ -500,7 +500,7 @@ def test_an_extreme_schedule_has_the_rate_of_its_formula(schedule, step, rate):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: schedules.Linear(1.0, 2**62), "total_steps must be below 4611686018427387904, received 4611686018427387904"),
+        (lambda: schedules.LinearDecay(1.0, 2**62), "total_steps must be below 4611686018427387904, received 4611686018427387904"),
         (lambda: schedules.StepDecay(1.0, 0.5, 2**70), "every must be below"),
         (lambda: schedules.Piecewise([2**70], [1.0, 0.5]), "a boundary must be below"),
         (lambda: schedules.Join([schedules.Constant(1)] * 2, [2**70]), "a boundary must be below"),

@@ -22,8 +22,8 @@ In the formulas :math:`\hat y` are the predictions, :math:`y` the targets, :math
 :math:`p` predicted and :math:`q` target probabilities, :math:`\sigma` the sigmoid; :math:`i` counts examples,
 :math:`k` classes, and :math:`[\,\cdot\,]` is 1 where it is true and 0 elsewhere.
 
-Four files, in the order of the book: ``reduction`` (what all share), ``regression``,
-``classification``, and ``modern`` for losses between distributions, pairs and rankings.
+Files in the order of the book: ``regression``, ``classification``, ``distributions`` and ``pairs``; what all
+share is in ``reduction``, and what a trainer needs of any of them in ``sums``.
 """
 
 from trainlab.losses.classification import (
@@ -35,7 +35,8 @@ from trainlab.losses.classification import (
     soft_cross_entropy,
     softmax_cross_entropy,
 )
-from trainlab.losses.modern import distillation, info_nce, kl_divergence, preference, triplet
+from trainlab.losses.distributions import distillation, kl_divergence
+from trainlab.losses.pairs import info_nce, preference, triplet
 from trainlab.losses.reduction import REDUCTIONS, Loss
 from trainlab.losses.regression import absolute_error, gaussian_nll, huber, log_cosh, quantile, squared_error
 

@@ -70,6 +70,14 @@ def gradient_of_mean(gradient: np.ndarray, weights: np.ndarray | None, total: fl
     return np.where(share > 0, gradient, 0) * share.astype(gradient.dtype)
 
 
+def some_weight(weight: float | np.ndarray, step: int) -> float | np.ndarray:
+    """Return the weight of an update, or refuse one of 0: nothing is left to average."""
+    if type(weight) is not int and not np.all(weight > 0):  # a whole number counts examples
+        which = f" of replicas {np.flatnonzero(weight == 0).tolist()}" if np.ndim(weight) else ""
+        raise ValueError(f"the weights{which} at step {step} are all zero: nothing is left to average")
+    return weight
+
+
 def divided(array: np.ndarray, total: float | np.ndarray) -> np.ndarray:
     """Return an array over a number, or over one for each replica, in the array's type."""
     if isinstance(total, (int, float)):
