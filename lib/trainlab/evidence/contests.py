@@ -475,7 +475,8 @@ def _alike(first, second):
 def _text(value):
     if not isinstance(value, Real):
         return checks.describe(value)
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
+    size = abs(float(value))
+    return f"{value:,.0f}" if 1000 <= size < 1e6 else f"{value:.3g}"
 
 
 def _logarithm(values):
