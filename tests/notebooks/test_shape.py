@@ -5,10 +5,10 @@ import io
 
 import nbformat
 import pytest
-import shape
-import store
 from PIL import Image
 
+import shape
+import store
 from trainlab.evidence import MIME
 
 EXERCISE = """```{{exercise-start}}
@@ -24,14 +24,16 @@ Try it.
 Done.
 ```{{solution-end}}
 ```"""
-PROSE = "\n\n".join([
-    "# 2.1.1 A title",
-    ":::{admonition} Predict\n:class: predict\nWhat will happen? See [a page](https://example.org/a/b) and $a/b/c$.\n:::",
-    ":::{verdict} C99\nIt did, {glue:text}`a:d` times.\n:::",
-    *(EXERCISE.format(label) for label in ("one", "two", "three")),
-    "## Remember\n\n- This.",
-    "## Further reading\n\n- That.",
-])
+PROSE = "\n\n".join(
+    [
+        "# 2.1.1 A title",
+        ":::{admonition} Predict\n:class: predict\nWhat will happen? See [a page](https://example.org/a/b) and $a/b/c$.\n:::",
+        ":::{verdict} C99\nIt did, {glue:text}`a:d` times.\n:::",
+        *(EXERCISE.format(label) for label in ("one", "two", "three")),
+        "## Remember\n\n- This.",
+        "## Further reading\n\n- That.",
+    ]
+)
 
 
 def png(colour="white", **options):
@@ -45,7 +47,13 @@ def output(kind, **content):
 
 
 def cell(number, source, *outputs, **metadata):
-    return nbformat.v4.new_code_cell(source, id=f"code-{number}", execution_count=number + 1, outputs=list(outputs), metadata=metadata)
+    return nbformat.v4.new_code_cell(
+        source,
+        id=f"code-{number}",
+        execution_count=number + 1,
+        outputs=list(outputs),
+        metadata=metadata,
+    )
 
 
 ALT = "A white rectangle, four pixels wide and three high, without a border."
@@ -58,11 +66,46 @@ def good():
     """A chapter with nothing wrong, as a notebook."""
     cells = [
         nbformat.v4.new_markdown_cell(PROSE, id="prose"),
-        cell(0, "TUNING_SEEDS = range(9, 12)\nrules = {'tuning_seeds': TUNING_SEEDS}\nevidence.confirm('half', 1 / 2 / 4 == 0.125)", output("stream", name="stdout", text="Confirmed: half\n")),
-        cell(1, "plt.show()", output("display_data", data={"image/png": png(), "text/plain": "<Figure>"}), mystnb={"image": {"alt": ALT}}),
-        cell(2, "1 / 0", output("error", ename="ZeroDivisionError", evalue="division by zero", traceback=["division by zero"]), tags=["raises-exception"]),
-        cell(3, "glue('C99', claim)", output("display_data", data={"text/plain": "Verdict C99: supported", MIME: CLAIM}, metadata={"scrapbook": {"name": "C99", "mime_prefix": ""}})),
-        cell(4, "glue('a', 1)", output("display_data", data={"text/plain": "1"}, metadata={"scrapbook": {"name": "a", "mime_prefix": ""}})),
+        cell(
+            0,
+            "TUNING_SEEDS = range(9, 12)\nrules = {'tuning_seeds': TUNING_SEEDS}\nevidence.confirm('half', 1 / 2 / 4 == 0.125)",
+            output("stream", name="stdout", text="Confirmed: half\n"),
+        ),
+        cell(
+            1,
+            "plt.show()",
+            output("display_data", data={"image/png": png(), "text/plain": "<Figure>"}),
+            mystnb={"image": {"alt": ALT}},
+        ),
+        cell(
+            2,
+            "1 / 0",
+            output(
+                "error",
+                ename="ZeroDivisionError",
+                evalue="division by zero",
+                traceback=["division by zero"],
+            ),
+            tags=["raises-exception"],
+        ),
+        cell(
+            3,
+            "glue('C99', claim)",
+            output(
+                "display_data",
+                data={"text/plain": "Verdict C99: supported", MIME: CLAIM},
+                metadata={"scrapbook": {"name": "C99", "mime_prefix": ""}},
+            ),
+        ),
+        cell(
+            4,
+            "glue('a', 1)",
+            output(
+                "display_data",
+                data={"text/plain": "1"},
+                metadata={"scrapbook": {"name": "a", "mime_prefix": ""}},
+            ),
+        ),
     ]
     return store.normal(nbformat.v4.new_notebook(cells=cells))
 
@@ -76,9 +119,11 @@ SPOILED = {}
 
 def spoils(expected):
     """Register a change to the good chapter, and the words that must be complained with."""
+
     def register(change):
         SPOILED[change.__name__] = (change, expected)
         return change
+
     return register
 
 
@@ -86,6 +131,7 @@ def replace(old, new):
     def change(prose, *code):
         assert old in prose.source
         prose.source = prose.source.replace(old, new)
+
     return change
 
 
@@ -255,19 +301,55 @@ def address(prose, verdict, picture, error, claim, glued):
 
 
 for name, words, change in [
-    ("no_section_number", "The chapter begins not with one title", replace("# 2.1.1 A title", "# A title")),
-    ("two_titles", "The chapter begins not with one title", replace("## Remember", "# 2 More\n\n## Remember")),
+    (
+        "no_section_number",
+        "The chapter begins not with one title",
+        replace("# 2.1.1 A title", "# A title"),
+    ),
+    (
+        "two_titles",
+        "The chapter begins not with one title",
+        replace("## Remember", "# 2 More\n\n## Remember"),
+    ),
     ("no_prediction", "The chapter has no Predict box", replace(":class: predict", "")),
-    ("no_verdict_box", "The chapter makes the claims ['C99'], and has verdict boxes for []", replace("{verdict} C99", "{note}")),
+    (
+        "no_verdict_box",
+        "The chapter makes the claims ['C99'], and has verdict boxes for []",
+        replace("{verdict} C99", "{note}"),
+    ),
     ("nothing_to_remember", "The chapter has no heading 'Remember'", replace("## Remember", "")),
-    ("nothing_to_read", "The chapter has no heading 'Further reading'", replace("## Further reading", "**Further reading**")),
-    ("footnote", "The chapter has the footnote [^1]", replace("- That.", "- That.[^1]\n\n[^1]: Really.")),
+    (
+        "nothing_to_read",
+        "The chapter has no heading 'Further reading'",
+        replace("## Further reading", "**Further reading**"),
+    ),
+    (
+        "footnote",
+        "The chapter has the footnote [^1]",
+        replace("- That.", "- That.[^1]\n\n[^1]: Really."),
+    ),
     ("two_exercises", "The chapter has 2 exercises", replace(EXERCISE.format("three"), "")),
     ("no_label", "The chapter has an exercise without :label:", replace(":label: two\n", "")),
-    ("no_solution", "The chapter has no solution for the exercise two", replace("{solution-start} two", "{solution-start} too")),
-    ("open_solution", "The chapter shows the solution of one openly", replace("{solution-start} one\n:class: dropdown", "{solution-start} one")),
-    ("endless_solution", "The chapter has 3 solution-start and 2 solution-end", replace("{solution-end}\n```\n\n## Remember", "{note}\n```\n\n## Remember")),
-    ("path_in_prose", "The chapter names a place on one machine, '/home/s'", replace("- This.", "- Look into /home/somebody.")),
+    (
+        "no_solution",
+        "The chapter has no solution for the exercise two",
+        replace("{solution-start} two", "{solution-start} too"),
+    ),
+    (
+        "open_solution",
+        "The chapter shows the solution of one openly",
+        replace("{solution-start} one\n:class: dropdown", "{solution-start} one"),
+    ),
+    (
+        "endless_solution",
+        "The chapter has 3 solution-start and 2 solution-end",
+        replace("{solution-end}\n```\n\n## Remember", "{note}\n```\n\n## Remember"),
+    ),
+    (
+        "path_in_prose",
+        "The chapter names a place on one machine, '/home/s'",
+        replace("- This.", "- Look into /home/somebody."),
+    ),
 ]:
     change.__name__ = name
     spoils(words)(change)

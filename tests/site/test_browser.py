@@ -6,14 +6,26 @@ import shutil
 import pytest
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-SCHEMES = {400: ("dark", "light"), 1280: ("light", "dark")}  # the width, the scheme of the whole check, the other one
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SCHEMES = {
+    400: ("dark", "light"),
+    1280: ("light", "dark"),
+}  # the width, the scheme of the whole check, the other one
 AXE = "([where, rules]) => axe.run(where, {preload: false, resultTypes: ['violations'], ...rules})"  # its preloading fetches what browsers forbid for files
 PAGE, FRAME = {"include": [["html"]]}, {"exclude": [["article"]]}
 COLOURS = {"runOnly": ["color-contrast", "link-in-text-block"]}
 OTHERS = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"],
-    "rules": {"label-content-name-mismatch": {"enabled": True}, **{rule: {"enabled": False} for rule in COLOURS["runOnly"]}},
+    "rules": {
+        "label-content-name-mismatch": {"enabled": True},
+        **{rule: {"enabled": False} for rule in COLOURS["runOnly"]},
+    },
 }
 # The words of code have the colours of their classes, so one of each kind stands for thousands.
 HIDE_REPEATED_WORDS = """() => {
@@ -52,13 +64,28 @@ def axe():
 
 def inspect(browser, axe, path, widths=tuple(SCHEMES)):
     """Open a page, light and dark, on screens of these widths, and return what is wrong, as a list of sentences."""
-    tab, found = browser.new_page(viewport={"width": widths[0], "height": 900}, reduced_motion="reduce"), []
-    tab.on("request", lambda request: request.url.startswith(("file:", "data:", "blob:")) or found.append(f"requests {request.url}"))
-    tab.on("console", lambda message: message.type == "error" and found.append(f"console: {message.text}"))
+    tab, found = (
+        browser.new_page(viewport={"width": widths[0], "height": 900}, reduced_motion="reduce"),
+        [],
+    )
+    tab.on(
+        "request",
+        lambda request: (
+            request.url.startswith(("file:", "data:", "blob:"))
+            or found.append(f"requests {request.url}")
+        ),
+    )
+    tab.on(
+        "console",
+        lambda message: message.type == "error" and found.append(f"console: {message.text}"),
+    )
     tab.on("pageerror", lambda error: found.append(f"script: {error}"))
     tab.goto(path.as_uri())
-    # Typesetting takes the longest, so the other width is the same page on a screen that was turned.
-    tab.evaluate("window.MathJax && MathJax.startup ? MathJax.startup.promise.then(() => null) : null")
+    # Typesetting takes the longest, so the other width is the same page on a screen that was
+    # turned.
+    tab.evaluate(
+        "window.MathJax && MathJax.startup ? MathJax.startup.promise.then(() => null) : null"
+    )
     found += [f"formula: {formula.inner_text()}" for formula in tab.locator("mjx-merror").all()]
     tab.evaluate(axe)
     for width in widths:
@@ -66,10 +93,15 @@ def inspect(browser, axe, path, widths=tuple(SCHEMES)):
         wide = tab.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         if wide > 0:
             found.append(f"{width}: is {wide} pixels wider than the screen")
-        # A scheme changes colours and nothing else, and an article has the same colours at both widths: a second
-        # look at them, which takes axe the longest, could find nothing new. What surrounds the article differs by width.
+        # A scheme changes colours and nothing else, and an article has the same colours at both
+        # widths: a second look at them, which takes axe the longest, could find nothing new. What
+        # surrounds the article differs by width.
         whole, other = SCHEMES[width]
-        for scheme, where, rules in ((whole, PAGE, OTHERS), (whole, PAGE, COLOURS), (other, FRAME, COLOURS)):
+        for scheme, where, rules in (
+            (whole, PAGE, OTHERS),
+            (whole, PAGE, COLOURS),
+            (other, FRAME, COLOURS),
+        ):
             if rules is COLOURS:
                 tab.evaluate(HIDE_REPEATED_WORDS)
             tab.emulate_media(color_scheme=scheme)
@@ -77,7 +109,9 @@ def inspect(browser, axe, path, widths=tuple(SCHEMES)):
             for violation in tab.evaluate(AXE, [where, rules])["violations"]:
                 places = "; ".join(node["html"][:160] for node in violation["nodes"][:3])
                 found.append(f"{width}, {scheme}: axe {violation['id']}: {places}")
-        tab.evaluate("() => document.querySelectorAll('pre span').forEach(word => { word.style.display = '' })")
+        tab.evaluate(
+            "() => document.querySelectorAll('pre span').forEach(word => { word.style.display = '' })"
+        )
     tab.close()
     return found
 
@@ -94,8 +128,14 @@ BAD = """<!DOCTYPE html><html lang="en"><head><title>t</title><style>p {{ color:
     "body, complaint",
     [
         ("", "axe color-contrast"),
-        ("<pre><span>b</span><span>b</span><span style='color: #eee' class='k'>pale word</span></pre>", "pale word"),
-        ("<details><pre><span class='k'>b</span></pre></details><pre><span style='color: #eee' class='k'>pale word</span></pre>", "pale word"),
+        (
+            "<pre><span>b</span><span>b</span><span style='color: #eee' class='k'>pale word</span></pre>",
+            "pale word",
+        ),
+        (
+            "<details><pre><span class='k'>b</span></pre></details><pre><span style='color: #eee' class='k'>pale word</span></pre>",
+            "pale word",
+        ),
         ("<img src='x.png'>", "axe image-alt"),
         ("<button aria-label='Toggle'>Show code</button>", "axe label-content-name-mismatch"),
         ("<div style='width: 3000px'>wide</div>", "wider than the screen"),
@@ -115,7 +155,9 @@ def test_pale_text_is_caught_in_both_schemes(browser, axe, tmp_path, tag, width)
     path = tmp_path / "bad.html"
     path.write_text(BAD.replace("<p>", f"<{tag}><p>").replace("</p>", f"</p></{tag}>").format(""))
     complaints = inspect(browser, axe, path, [width])
-    caught = {found.split(":")[0].split(", ")[1] for found in complaints if "axe color-contrast" in found}
+    caught = {
+        found.split(":")[0].split(", ")[1] for found in complaints if "axe color-contrast" in found
+    }
     assert caught == (set(SCHEMES[width]) if tag == "nav" else {SCHEMES[width][0]})
 
 
