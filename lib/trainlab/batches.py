@@ -96,9 +96,8 @@ def recognised(
     if known is None:
         return Known(prints, n, 0, 0)
     if known.step == step or new_data and known.examples == n:
-        return known._replace(
-            prints=prints, examples=n
-        )  # no update was made with them, or as many go on
+        # No update was made with them, or as many go on.
+        return known._replace(prints=prints, examples=n)
     if not new_data:
         if n != known.examples:
             raise ValueError(

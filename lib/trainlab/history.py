@@ -63,10 +63,8 @@ class Rates:
 
     def __init__(self, schedules: Sequence[Callable], replicas: int | None):
         self.schedules, self.replicas = schedules, replicas
-        self._known: tuple = (
-            0,
-            (),
-        )  # rates of one update after the other, and the step of the first
+        # Rates of one update after the other, and the step of the first.
+        self._known: tuple = (0, ())
 
     def ask(self, step: int, steps: int) -> None:
         """Ask for the rates of the next updates as far as they may be asked now."""

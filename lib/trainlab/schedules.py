@@ -61,9 +61,8 @@ class Schedule(ABC):
         """
         if type(step) is int and 0 <= step < TOO_MANY:
             with np.errstate(all="ignore"):
-                return float(
-                    self._rate(np.array([step]), np)[0]
-                )  # as below, with nothing left to check
+                # As below, with nothing left to check.
+                return float(self._rate(np.array([step]), np)[0])
         if isinstance(step, Integral) and not -TOO_MANY < int(step) < TOO_MANY:
             raise ValueError(
                 f"step must be at least 0 and below 2**63, received a number of {int(step).bit_length()} bits"
@@ -84,9 +83,8 @@ class Schedule(ABC):
     def _checked(self, step):
         step = checks.plain("step", step, "iuf", "a number or an array of numbers")
         if step.dtype.kind == "f":
-            step = step.astype(
-                np.float64, copy=False
-            )  # a shorter type has too few digits for large steps
+            # A shorter type has too few digits for large steps.
+            step = step.astype(np.float64, copy=False)
         bad = ~(np.isfinite(step) & (step >= 0))
         if bad.any():
             raise ValueError(f"step must be finite and at least 0, received {step[bad][0]}")

@@ -32,9 +32,8 @@ def test_band_draws_the_median_and_writes_the_label_at_its_end(axes):
 
 
 def test_band_holds_the_middle_80_percent(axes):
-    runs = np.tile(
-        np.arange(11.0), (2, 1)
-    )  # 0 to 10: the nearest ranks of 10 % and 90 % are 1 and 9
+    # 0 to 10: the nearest ranks of 10 % and 90 % are 1 and 9.
+    runs = np.tile(np.arange(11.0), (2, 1))
     figures.band(axes, [0, 1], runs, "")
     heights = axes.collections[0].get_paths()[0].vertices[:, 1]
     assert (heights.min(), heights.max()) == (1.0, 9.0)

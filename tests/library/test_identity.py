@@ -338,9 +338,8 @@ def test_modules_within_packages_are_followed(line, inside, write):
         )
         function = written(source)
         seen.append(fingerprint(function))
-        assert (
-            function() == value and fingerprint(function) == seen[-1]
-        )  # though more is imported now
+        # Though more is imported now.
+        assert function() == value and fingerprint(function) == seen[-1]
     assert seen[0] == seen[1] != seen[2]
 
 
@@ -423,9 +422,8 @@ def test_functions_that_call_each_other():
     source = "\n".join(
         f"def f{i}(): return {', '.join(f'f{j}()' for j in range(40))}" for i in range(40)
     )
-    assert fingerprint(
-        written(source, "f3")
-    )  # every way through forty such functions would never end
+    # Every way through forty such functions would never end.
+    assert fingerprint(written(source, "f3"))
 
 
 def test_deep_things_need_no_deep_recursion():

@@ -165,9 +165,8 @@ def test_interrupted_at_every_line_it_goes_on_as_if_nothing_had_been(kind, tmp_p
             trainer = Trainer(*arguments, **options)
             error = (KeyboardInterrupt(), MemoryError(), Interrupt())[number % 3]
             came = interrupted(lambda: go_on(trainer, callbacks), error, file, line, time)
-            assert (
-                came or Path(file).stem == "identity"
-            )  # which remembers what it has read, and may come by no more
+            # Which remembers what it has read, and may come by no more.
+            assert came or Path(file).stem == "identity"
             if number % 5 == 0:
                 # The process ends here; another one goes on from what can be saved now.
                 trainer.save(tmp_path / "run")

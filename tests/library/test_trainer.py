@@ -974,15 +974,13 @@ def test_new_data_asked_for_by_name_begin_an_epoch(tmp_path):
         return squared_error(predictions, targets, reduction=reduction)
 
     numbers = np.arange(float(N))[:, None]
-    trainer = train(
-        make(loss=spy, batch_size=10), X, numbers, 9
-    )  # one epoch of seven updates, and two updates more
+    # One epoch of seven updates, and two updates more.
+    trainer = train(make(loss=spy, batch_size=10), X, numbers, 9)
     train(trainer, X[:40], 1000 + numbers[:40], 3, new_data=True)
     assert sum(seen[9:], []) == (1000 + batch_order(0, 2, 40)[:30]).tolist()
     trainer.save(tmp_path / "run")
-    resumed = again(
-        tmp_path / "run", loss=spy, batch_size=10, changed=["loss"]
-    )  # its list has grown
+    # Its list has grown.
+    resumed = again(tmp_path / "run", loss=spy, batch_size=10, changed=["loss"])
     for run in (trainer, resumed):
         del seen[:]
         train(run, X[:40], 1000 + numbers[:40], 2)
