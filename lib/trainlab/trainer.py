@@ -144,6 +144,7 @@ class Trainer:
         self.replicas, self.seeds, self.schedules = per_replica(replicas, seed, schedule)
         self._shape = () if self.replicas is None else (self.replicas,)
 
+        buffers.keep_freed_memory()
         params = initial(model, self.seeds, self.replicas)
         self._nobody = np.zeros(self._shape, bool)
         self._now = _Moment(0, params, optimizer.init(params), self._nobody, (), False)
