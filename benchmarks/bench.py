@@ -36,13 +36,20 @@ def compare(what, target, ours, theirs, rounds, scale=1.0):
     pairs = [(clock(ours), clock(theirs)) for _ in range(rounds)]
     mine, other = (1e6 * statistics.median(times) for times in zip(*pairs))
     ratio = statistics.median(b / a for a, b in pairs) * scale
-    verdict = "" if target is None else f"at least {target:g}: {'met' if ratio >= target else 'MISSED'}"
+    verdict = (
+        "" if target is None else f"at least {target:g}: {'met' if ratio >= target else 'MISSED'}"
+    )
     print(f"{what:<58} {mine:>11,.0f} {other:>11,.0f} {ratio:>8.2f}x  {verdict}", flush=True)
 
 
 def trainlab_loop(model, optimizer, x, y, batch_size, steps, replicas=None):
     trainer = Trainer(
-        model, losses.softmax_cross_entropy, optimizer, Cosine(PEAK, 10**6), batch_size=batch_size, replicas=replicas
+        model,
+        losses.softmax_cross_entropy,
+        optimizer,
+        Cosine(PEAK, 10**6),
+        batch_size=batch_size,
+        replicas=replicas,
     )
     return lambda: trainer.fit(x, y, steps=steps, progress=False)
 
@@ -74,14 +81,21 @@ def torch_loop(torch, model, optimizer, x, y, batch_size, steps):
 
 
 def torch_mlp(torch, sizes):
-    layers = [layer for pair in zip(sizes, sizes[1:]) for layer in (torch.nn.ReLU(), torch.nn.Linear(*pair))]
+    layers = [
+        layer
+        for pair in zip(sizes, sizes[1:])
+        for layer in (torch.nn.ReLU(), torch.nn.Linear(*pair))
+    ]
     return torch.nn.Sequential(*layers[1:])
 
 
 def optax_loop(jax, optax, batch_size, steps):
     jnp = jax.numpy
     optimizer = optax.sgd(optax.cosine_decay_schedule(PEAK, 10**6))
-    params = {name: jnp.asarray(value) for name, value in MLP(SIZES).init(np.random.default_rng(0)).items()}
+    params = {
+        name: jnp.asarray(value)
+        for name, value in MLP(SIZES).init(np.random.default_rng(0)).items()
+    }
 
     def loss(params, x, y):
         hidden = jax.nn.relu(x @ params["W1"] + params["b1"])
@@ -98,10 +112,14 @@ def optax_loop(jax, optax, batch_size, steps):
     rng, history = np.random.default_rng(0), []
 
     def run():
-        order = np.concatenate([rng.permutation(len(X)) for _ in range(1 + steps * batch_size // len(X))])
+        order = np.concatenate(
+            [rng.permutation(len(X)) for _ in range(1 + steps * batch_size // len(X))]
+        )
         for step in range(steps):
             batch = order[step * batch_size : (step + 1) * batch_size]
-            memory["params"], memory["state"], value = update(memory["params"], memory["state"], X[batch], Y[batch])
+            memory["params"], memory["state"], value = update(
+                memory["params"], memory["state"], X[batch], Y[batch]
+            )
             history.append(float(value))
 
     return run
@@ -136,7 +154,9 @@ def torch_decoder(torch, model):
 
         def forward(self, x):
             n, length, width = x.shape
-            q, k, v = self.qkv(self.norm1(x)).view(n, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+            q, k, v = (
+                self.qkv(self.norm1(x)).view(n, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+            )
             mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
             x = x + self.mix(mixed.transpose(1, 2).reshape(n, length, width))
             return x + self.down(F.relu(self.up(self.norm2(x))))
@@ -146,7 +166,9 @@ def torch_decoder(torch, model):
             super().__init__()
             self.E = nn.Parameter(0.02 * torch.randn(model.vocabulary, model.width))
             self.P = nn.Parameter(0.02 * torch.randn(model.context, model.width))
-            self.blocks = nn.Sequential(*[Block(model.width, model.heads) for _ in range(model.layers)])
+            self.blocks = nn.Sequential(
+                *[Block(model.width, model.heads) for _ in range(model.layers)]
+            )
             self.norm = nn.LayerNorm(model.width)
 
         def forward(self, tokens):
@@ -167,8 +189,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     rounds = parser.parse_args().rounds
-    torch, optax, neural_network = installed("torch"), installed("optax"), installed("sklearn.neural_network")
-    print(f"{'NumPy ' + np.__version__ + ', one thread; microseconds a round':<58} {'trainlab':>11} {'other':>11} {'ratio':>9}")
+    torch, optax, neural_network = (
+        installed("torch"),
+        installed("optax"),
+        installed("sklearn.neural_network"),
+    )
+    print(
+        f"{'NumPy ' + np.__version__ + ', one thread; microseconds a round':<58} {'trainlab':>11} {'other':>11} {'ratio':>9}"
+    )
 
     if torch:
         torch.set_num_threads(1)
@@ -209,7 +237,10 @@ def main():
             )
 
         rng = np.random.default_rng(0)
-        logits, labels = rng.normal(size=(4096, 1000)).astype(np.float32), rng.integers(0, 1000, 4096)
+        logits, labels = (
+            rng.normal(size=(4096, 1000)).astype(np.float32),
+            rng.integers(0, 1000, 4096),
+        )
         theirs, their_labels = torch.tensor(logits, requires_grad=True), torch.tensor(labels)
 
         def torch_cross_entropy():
@@ -217,7 +248,13 @@ def main():
             torch.nn.functional.cross_entropy(theirs, their_labels).backward()
 
         name = f"cross-entropy with gradient, 4096 x 1000, {other}"
-        compare(name, 1, lambda: losses.softmax_cross_entropy(logits, labels), torch_cross_entropy, 5 * rounds)
+        compare(
+            name,
+            1,
+            lambda: losses.softmax_cross_entropy(logits, labels),
+            torch_cross_entropy,
+            5 * rounds,
+        )
 
         def torch_schedule():
             optimizer = torch.optim.SGD([torch.zeros(1)], lr=PEAK)
@@ -227,11 +264,23 @@ def main():
                 scheduler.step()
 
         steps, schedule = np.arange(10**6), Cosine(PEAK, 10**6)
-        compare(f"10^6 schedule values, 10^4 of {other}", 500, lambda: schedule(steps), torch_schedule, 3, scale=100)
+        compare(
+            f"10^6 schedule values, 10^4 of {other}",
+            500,
+            lambda: schedule(steps),
+            torch_schedule,
+            3,
+            scale=100,
+        )
     if neural_network:
         updates = 3 * (len(X) // 16)
-        ours, epochs = trainlab_loop(MLP(SIZES), SGD(), X, Y, 16, updates), sklearn_loop(neural_network, 16, 3)
-        compare(f"MLP 64-32-10, batch 16, {updates} updates, scikit-learn", None, ours, epochs, rounds)
+        ours, epochs = (
+            trainlab_loop(MLP(SIZES), SGD(), X, Y, 16, updates),
+            sklearn_loop(neural_network, 16, 3),
+        )
+        compare(
+            f"MLP 64-32-10, batch 16, {updates} updates, scikit-learn", None, ours, epochs, rounds
+        )
     if optax:
         loop = optax_loop(importlib.import_module("jax"), optax, 16, 300)
         ours = trainlab_loop(MLP(SIZES), SGD(), X, Y, 16, 300)

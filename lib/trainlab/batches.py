@@ -1,6 +1,7 @@
 """Which examples an update sees: their order, and whether they are those that a training began with.
 
-The order of an epoch is a function of ``(seed, epoch)``, so that a resumed run meets the same batches.
+The order of an epoch is a function of ``(seed, epoch)``, so that a resumed run meets the same
+batches.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,7 +26,9 @@ def batch_order(seed: int, epoch: int, n: int) -> np.ndarray:
     return np.random.default_rng([seed, 1 + epoch]).permutation(n)
 
 
-def counts(n: int, batch_size: int, accumulate: int, steps: int | None, epochs: int | None) -> tuple[int, int, int]:
+def counts(
+    n: int, batch_size: int, accumulate: int, steps: int | None, epochs: int | None
+) -> tuple[int, int, int]:
     """Return how many updates a call makes, how many an epoch of n examples has, and how many examples one uses."""
     per_update = batch_size * accumulate
     if n < per_update:
@@ -40,7 +43,9 @@ def counts(n: int, batch_size: int, accumulate: int, steps: int | None, epochs: 
     raise ValueError(f"give steps or epochs, received steps={steps} and epochs={epochs}")
 
 
-def parts(x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, count: int, axis: int) -> Iterator[tuple]:
+def parts(
+    x: np.ndarray, y: np.ndarray, weights: np.ndarray | None, count: int, axis: int
+) -> Iterator[tuple]:
     """Yield the micro-batches of an update, `count` equal parts of its examples, which lie along `axis`."""
     if count == 1:
         yield x, y, weights
@@ -77,7 +82,9 @@ class Known(NamedTuple):
     epoch: int
 
 
-def recognised(known: Known | None, data: dict[str, Any], step: int, per_update: int, new_data: bool) -> Known:
+def recognised(
+    known: Known | None, data: dict[str, Any], step: int, per_update: int, new_data: bool
+) -> Known:
     """Return what a training knows of its examples ``{"x": x, "y": y, "weights": weights}`` at a step.
 
     Raises
@@ -89,15 +96,22 @@ def recognised(known: Known | None, data: dict[str, Any], step: int, per_update:
     if known is None:
         return Known(prints, n, 0, 0)
     if known.step == step or new_data and known.examples == n:
-        return known._replace(prints=prints, examples=n)  # no update was made with them, or as many go on
+        # No update was made with them, or as many go on.
+        return known._replace(prints=prints, examples=n)
     if not new_data:
         if n != known.examples:
-            raise ValueError(f"this training began with {known.examples} examples, received {n}; new_data=True takes them")
+            raise ValueError(
+                f"this training began with {known.examples} examples, received {n}; new_data=True takes them"
+            )
         if differing := [name for name in prints if prints[name] != known.prints[name]]:
-            raise ValueError(f"this training began with other {', '.join(differing)}; new_data=True takes them")
+            raise ValueError(
+                f"this training began with other {', '.join(differing)}; new_data=True takes them"
+            )
         return known
     # An epoch that was begun is over.
-    return Known(prints, n, step, known.epoch - (known.step - step) // (known.examples // per_update))
+    return Known(
+        prints, n, step, known.epoch - (known.step - step) // (known.examples // per_update)
+    )
 
 
 def inputs(model: Any, x: ArrayLike) -> np.ndarray:
@@ -111,12 +125,16 @@ def examples(model: Any, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None) 
     """Return inputs, targets and weights in the model's types, or refuse them."""
     x, y = inputs(model, x), checks.plain("y", y)
     if y.ndim == 0 or x.ndim == 0 or len(x) != len(y):
-        raise ValueError(f"x and y must have one row an example, received shapes {x.shape} and {y.shape}")
+        raise ValueError(
+            f"x and y must have one row an example, received shapes {x.shape} and {y.shape}"
+        )
     if y.dtype.kind == "f":
         y = checks.fitting("y", checks.finite("y", y), model.dtype)
     if weights is not None:
         shape = np.shape(weights)
         if shape != y.shape[: len(shape)] or len(shape) == 0:
-            raise ValueError(f"weights must have shape {y.shape[:1]} or that of the losses, received {shape}")
+            raise ValueError(
+                f"weights must have shape {y.shape[:1]} or that of the losses, received {shape}"
+            )
         weights = checks.weights(weights, shape, model.dtype)
     return x, y, weights

@@ -1,9 +1,9 @@
 """Named arrays in one buffer, so that an update is a few calls over one array and not over each by itself.
 
-A training has its parameters, gradients and optimizer state in dicts of arrays. :func:`pack` moves such
-arrays into one buffer, one row a replica, of which they are views from then on: changing one changes
-the buffer. :func:`together` hands out the buffers of several dicts in their place. What works entry by
-entry, as an optimizer does, works on them without knowing.
+A training has its parameters, gradients and optimizer state in dicts of arrays. :func:`pack` moves
+such arrays into one buffer, one row a replica, of which they are views from then on: changing one
+changes the buffer. :func:`together` hands out the buffers of several dicts in their place. What
+works entry by entry, as an optimizer does, works on them without knowing.
 """
 
 import inspect
@@ -36,8 +36,8 @@ class Layout(NamedTuple):
 class Packed(dict):
     """A dict of arrays that are views of a buffer, or of one for each of several prefixes of their names.
 
-    It is used as any dict. Where another array is put into it, it goes on as a plain one: `whole` is
-    ``None`` then. Copies and pickles are plain dicts.
+    It is used as any dict. Where another array is put into it, it goes on as a plain one: `whole`
+    is ``None`` then. Copies and pickles are plain dicts.
 
     Examples
     --------
@@ -63,7 +63,10 @@ class Packed(dict):
 
     def like(self, make: Callable[[np.ndarray], np.ndarray] = np.empty_like) -> "Packed":
         """Return arrays of the same names, shapes and types, made by ``make(buffer)``."""
-        buffers, others = ({name: make(array) for name, array in each.items()} for each in (self._buffers, self._others))
+        buffers, others = (
+            {name: make(array) for name, array in each.items()}
+            for each in (self._buffers, self._others)
+        )
         return Packed(self.layout, buffers, others)
 
     def __reduce__(self):
@@ -95,8 +98,12 @@ def grouped(groups: dict[str, Arrays], others: Arrays) -> Arrays:
     first: Any = next(iter(groups.values()))
     wholes = {prefix: whole_of(group) for prefix, group in groups.items()}
     if None not in wholes.values():
-        return Packed(first.layout, {prefix: whole[""] for prefix, whole in wholes.items() if whole}, others)
-    return others | {prefix + name: array for prefix, group in groups.items() for name, array in group.items()}
+        return Packed(
+            first.layout, {prefix: whole[""] for prefix, whole in wholes.items() if whole}, others
+        )
+    return others | {
+        prefix + name: array for prefix, group in groups.items() for name, array in group.items()
+    }
 
 
 def whole_of(arrays: Arrays) -> Arrays | None:
@@ -118,7 +125,9 @@ def together(*dicts: Any) -> tuple[Arrays, ...]:
     layout = getattr(dicts[0], "layout", None)
     # An optimizer without state has an empty dict of it.
     wholes: list = [whole_of(each) if each else each for each in dicts]
-    if any(whole is None or each and each.layout is not layout for each, whole in zip(dicts, wholes)):
+    if any(
+        whole is None or each and each.layout is not layout for each, whole in zip(dicts, wholes)
+    ):
         return dicts
     return tuple(wholes)
 
@@ -173,7 +182,10 @@ def copied(name: str, given: Arrays, own: Arrays) -> Arrays:
 
 def alike(first: Arrays, second: Arrays) -> bool:
     """Say whether two dicts have arrays of the same names, shapes and types."""
-    shapes = [{name: (value.shape, value.dtype) for name, value in arrays.items()} for arrays in (first, second)]
+    shapes = [
+        {name: (value.shape, value.dtype) for name, value in arrays.items()}
+        for arrays in (first, second)
+    ]
     return shapes[0] == shapes[1]
 
 

@@ -33,21 +33,32 @@ def checked(callback: Callable | Sequence[Callable] | None, memory: dict | None)
     TypeError
         If one of them cannot be called.
     ValueError
-        If a :class:`Checkpoint` is not the last, one is there twice, or they are not those of `memory`, what
+        If a :class:`Checkpoint` is not the last, one is there twice, or they are not those of
+        `memory`, what
         :func:`remembered` once returned.
     """
-    callbacks: list = list(callback) if isinstance(callback, (list, tuple)) else [] if callback is None else [callback]
+    callbacks: list = (
+        list(callback)
+        if isinstance(callback, (list, tuple))
+        else []
+        if callback is None
+        else [callback]
+    )
     for each in callbacks:
         if not callable(each):
             raise TypeError(f"a callback must be callable, received {each!r}")
     if any(isinstance(each, Checkpoint) for each in callbacks[:-1]):
-        raise ValueError("a Checkpoint must be the last callback: it saves what those before it did")
+        raise ValueError(
+            "a Checkpoint must be the last callback: it saves what those before it did"
+        )
     if len({id(each) for each in callbacks}) < len(callbacks):
         raise ValueError("callbacks must be different objects, received one of them twice")
     if memory is not None and memory["names"]:
         received = [type(each).__name__ for each in stateful(callbacks)]
         if memory["names"] != received:
-            raise ValueError(f"this training was saved with the callbacks {memory['names']}, received {received}")
+            raise ValueError(
+                f"this training was saved with the callbacks {memory['names']}, received {received}"
+            )
     return callbacks
 
 
@@ -127,7 +138,9 @@ class Evaluation:
         weights: ArrayLike | None = None,
     ):
         if measure is not None and weights is not None:
-            raise ValueError("weights are for the mean loss, received weights and a measure, which weighs by itself")
+            raise ValueError(
+                "weights are for the mean loss, received weights and a measure, which weighs by itself"
+            )
         self.x, self.y, self.measure, self.weights = x, y, measure, weights
         self.every = checks.integer("every", every, low=1)
         self._memories: dict = {}
@@ -202,8 +215,12 @@ class _Patience(Evaluation):
         self.patience = checks.integer("patience", patience, low=1)
         self.threshold = checks.number("threshold", threshold, low=0, below=1)
         if better is None and measure is not None:
-            raise ValueError("a measure of your own needs better='lower' or better='higher', received none: an accuracy is no loss")
-        self.better = checks.one_of("better", "lower" if better is None else better, ("lower", "higher"))
+            raise ValueError(
+                "a measure of your own needs better='lower' or better='higher', received none: an accuracy is no loss"
+            )
+        self.better = checks.one_of(
+            "better", "lower" if better is None else better, ("lower", "higher")
+        )
 
     def _after(self, trainer, value):
         state = super()._after(trainer, value)
@@ -213,8 +230,13 @@ class _Patience(Evaluation):
         # Relative to the size of the best value, whatever its sign; at the start nothing is known.
         margin = self.threshold * np.where(np.isfinite(best), np.abs(best), 0)
         # Those of an early stopping whose patience was spent before are past improving.
-        improved = (sign * value < sign * best - margin) & ~self.state.get("spent", np.zeros(value.shape, bool))
-        state |= {"best": np.where(improved, value, best), "waited": np.where(improved, 0, waited + 1)}
+        improved = (sign * value < sign * best - margin) & ~self.state.get(
+            "spent", np.zeros(value.shape, bool)
+        )
+        state |= {
+            "best": np.where(improved, value, best),
+            "waited": np.where(improved, 0, waited + 1),
+        }
         return self._decided(trainer, state, improved)
 
     def _decided(self, trainer, state, improved):
@@ -293,7 +315,9 @@ class EarlyStopping(_Patience):
 
     def _known(self, name):
         if name not in self.state:
-            raise ValueError(f"nothing was evaluated yet: the first evaluation comes after {self.every} updates")
+            raise ValueError(
+                f"nothing was evaluated yet: the first evaluation comes after {self.every} updates"
+            )
         value = self.state[name]
         return value.item() if value.ndim == 0 else value
 
@@ -309,7 +333,8 @@ class ReduceOnPlateau(_Patience):
     x, y, every, threshold, measure, better, weights
         As for :class:`EarlyStopping`.
     patience : int, at least 1
-        So many evaluations in a row without improvement reduce the rate; then counting starts again.
+        So many evaluations in a row without improvement reduce the rate; then counting starts
+        again.
     factor : float, 0 < factor < 1
     smallest : float, at least 0
         The product of all reductions does not fall below this.
@@ -335,7 +360,14 @@ class ReduceOnPlateau(_Patience):
         weights: ArrayLike | None = None,
     ):
         super().__init__(
-            x, y, every=every, patience=patience, threshold=threshold, measure=measure, better=better, weights=weights
+            x,
+            y,
+            every=every,
+            patience=patience,
+            threshold=threshold,
+            measure=measure,
+            better=better,
+            weights=weights,
         )
         self.factor = checks.number("factor", factor, above=0, below=1)
         self.smallest = checks.number("smallest", smallest, low=0, below=1)
@@ -344,7 +376,9 @@ class ReduceOnPlateau(_Patience):
         spent = state["waited"] >= self.patience
         reduced = np.maximum(trainer.rate_scale * self.factor, self.smallest)
         # A scale already below the smallest, set by hand, is not raised.
-        state["scale"] = np.where(spent, np.minimum(reduced, trainer.rate_scale), trainer.rate_scale)
+        state["scale"] = np.where(
+            spent, np.minimum(reduced, trainer.rate_scale), trainer.rate_scale
+        )
         state["waited"] = np.where(spent, 0, state["waited"])
         return state
 
@@ -382,7 +416,10 @@ class Checkpoint:
 
     def __init__(self, folder: str | os.PathLike, *, every: int, keep: int = 2):
         self.folder = Path(folder)
-        self.every, self.keep = checks.integer("every", every, low=1), checks.integer("keep", keep, low=1)
+        self.every, self.keep = (
+            checks.integer("every", every, low=1),
+            checks.integer("keep", keep, low=1),
+        )
         self._known: set = set()
 
     def begin(self, trainer):

@@ -18,7 +18,7 @@ def use_style():
     plt.rcParams.update(
         {
             "figure.figsize": (7.0, 3.6),
-            "figure.dpi": 120,
+            "figure.dpi": 96,  # 7 inches are as wide as the text of a page
             "figure.constrained_layout.use": True,
             "axes.spines.top": False,
             "axes.spines.right": False,
@@ -95,9 +95,14 @@ def key(figure, names, *, columns=None, markers=None):
     """
     from matplotlib.lines import Line2D
 
-    looks = [look(index) | ({"marker": markers[index], "linestyle": "none"} if markers else {}) for index in range(len(names))]
+    looks = [
+        look(index) | ({"marker": markers[index], "linestyle": "none"} if markers else {})
+        for index in range(len(names))
+    ]
     handles = [Line2D([], [], label=text, **options) for text, options in zip(names, looks)]
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns or len(names), frameon=False)
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=columns or len(names), frameon=False
+    )
     return figure
 
 
@@ -186,7 +191,12 @@ def band(axes, x, runs, label, *, index=0, at=-1, offset=(6, 0)):
     seen = np.isfinite(middle)
     top = np.nanmax(np.where(np.isfinite(runs), runs, np.nan))
     axes.fill_between(
-        x[seen], low[seen], np.where(np.isfinite(high), high, top)[seen], color=look(index)["color"], alpha=0.18, lw=0
+        x[seen],
+        low[seen],
+        np.where(np.isfinite(high), high, top)[seen],
+        color=look(index)["color"],
+        alpha=0.18,
+        lw=0,
     )
     axes.plot(x[seen], middle[seen], **look(index))
     if label:

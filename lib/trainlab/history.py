@@ -16,7 +16,9 @@ class History:
 
     def __init__(self, shape: tuple, clipped: bool):
         names = ["rate", "loss", *(["gradient_norm"] if clipped else []), "scheduled"]
-        self._empty = {"step": np.empty(0, np.int64)} | {name: np.empty((0, *shape)) for name in names}
+        self._empty = {"step": np.empty(0, np.int64)} | {
+            name: np.empty((0, *shape)) for name in names
+        }
         self.rows: dict[str, np.ndarray] = {}  # until the first call
 
     def until(self, step: int) -> dict[str, np.ndarray]:
@@ -42,7 +44,8 @@ class History:
         """Make room for `steps` more rows after those before `step`."""
         made = self._empty | self.until(step)
         self.rows = {
-            name: np.concatenate([rows, np.empty((steps, *rows.shape[1:]), rows.dtype)]) for name, rows in made.items()
+            name: np.concatenate([rows, np.empty((steps, *rows.shape[1:]), rows.dtype)])
+            for name, rows in made.items()
         }
 
     def write(self, place: int, **row: float | np.ndarray) -> None:
@@ -54,13 +57,14 @@ class History:
 class Rates:
     """What the schedules of a training say: a float for each update, or an array of shape (R,).
 
-    Schedules of the library are pure, so asking ahead is asking: they are asked for all updates of a
-    call at once. Any other callable is asked update by update. Either way each is asked once.
+    Schedules of the library are pure, so asking ahead is asking: they are asked for all updates of
+    a call at once. Any other callable is asked update by update. Either way each is asked once.
     """
 
     def __init__(self, schedules: Sequence[Callable], replicas: int | None):
         self.schedules, self.replicas = schedules, replicas
-        self._known: tuple = (0, ())  # rates of one update after the other, and the step of the first
+        # Rates of one update after the other, and the step of the first.
+        self._known: tuple = (0, ())
 
     def ask(self, step: int, steps: int) -> None:
         """Ask for the rates of the next updates as far as they may be asked now."""
@@ -82,7 +86,9 @@ class Rates:
         good = np.array([(rates >= 0) & (rates < np.inf) for rates in answers.values()])
         if not good[:, 0].all():
             key = list(answers)[int(np.argmin(good[:, 0]))]
-            raise ValueError(f"{checks.describe(distinct[key])} returned the rate {answers[key][0]} at step {steps[0]}")
+            raise ValueError(
+                f"{checks.describe(distinct[key])} returned the rate {answers[key][0]} at step {steps[0]}"
+            )
         # A wrong rate of a later update is for that update to complain of.
         usable = len(steps) if good.all() else int(np.argmin(good.all(axis=0)))
         if self.replicas is None:

@@ -121,7 +121,9 @@ class Linear:
         _check_columns(x, self.inputs)
         return x @ params["W"] + params["b"][..., None, :], x
 
-    def backward(self, params: Params, cache: Any, gradient: np.ndarray, out: Params | None = None) -> Params:
+    def backward(
+        self, params: Params, cache: Any, gradient: np.ndarray, out: Params | None = None
+    ) -> Params:
         """Return the parameters' gradients, given the outputs' `gradient`, (..., n, outputs)."""
         gradients = {} if out is None else out
         gradients["W"] = np.matmul(cache.mT, gradient, out=gradients.get("W"))
@@ -130,7 +132,8 @@ class Linear:
 
 
 ACTIVATIONS: dict[str, tuple[Callable, Callable, float]] = {
-    # name: (value from the input, derivative from the value, variance of the initial weights times inputs)
+    # name: (value from the input, derivative from the value, variance of the initial weights times
+    # inputs)
     "relu": (lambda x: np.maximum(x, 0), lambda h: h > 0, 2.0),
     "tanh": (np.tanh, lambda h: 1 - h**2, 1.0),
 }
@@ -154,7 +157,8 @@ class MLP:
     Raises
     ------
     ValueError
-        If there are fewer than two sizes, a size is below 1, the activation is unknown, or `dtype` is float16.
+        If there are fewer than two sizes, a size is below 1, the activation is unknown, or `dtype`
+        is float16.
     TypeError
         If a size is no whole number or `dtype` no floating-point type.
 
@@ -202,7 +206,9 @@ class MLP:
         params: Params = {}
         for layer, (inputs, outputs) in enumerate(zip(self.sizes, self.sizes[1:]), start=1):
             variance = (gain if layer < self.depth else 1.0) / inputs
-            params[f"W{layer}"] = rng.normal(0, np.sqrt(variance), (inputs, outputs)).astype(self.dtype)
+            params[f"W{layer}"] = rng.normal(0, np.sqrt(variance), (inputs, outputs)).astype(
+                self.dtype
+            )
             params[f"b{layer}"] = np.zeros(outputs, self.dtype)
         return params
 
@@ -218,7 +224,9 @@ class MLP:
                 layer_inputs.append(value(z))
         return z, layer_inputs
 
-    def backward(self, params: Params, cache: Any, gradient: np.ndarray, out: Params | None = None) -> Params:
+    def backward(
+        self, params: Params, cache: Any, gradient: np.ndarray, out: Params | None = None
+    ) -> Params:
         """Return the parameters' gradients, given the outputs' `gradient`, (..., n, outputs)."""
         derivative = ACTIVATIONS[self.activation][1]
         gradients = {} if out is None else out

@@ -20,7 +20,8 @@ from trainlab.models import Params, text_of
 # The new parameters and the new state, to be written by an update.
 Out = tuple[Params, Params]
 
-# The types that are computed with as they are, and the smallest factor that keeps its digits in each.
+# The types that are computed with as they are, and the smallest factor that keeps its digits in
+# each.
 SMALLEST_FACTOR = {np.dtype(np.float32): 1e-30, np.dtype(np.float64): 1e-300}
 
 
@@ -72,7 +73,9 @@ class Group:
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "rate", checks.number("rate", self.rate, low=0))
         if self.weight_decay is not None:
-            object.__setattr__(self, "weight_decay", checks.number("weight_decay", self.weight_decay, low=0))
+            object.__setattr__(
+                self, "weight_decay", checks.number("weight_decay", self.weight_decay, low=0)
+            )
 
 
 #: The decay of GPT-2-style training code for trainlab.transformer.Decoder: weights decay, biases, gains and
@@ -84,7 +87,10 @@ BIASES = Group("b*", weight_decay=0.0)
 
 @functools.lru_cache(maxsize=4096)
 def _group_of(groups, name):
-    return next((group for group in groups if any(fnmatchcase(name, pattern) for pattern in group.names)), None)
+    return next(
+        (group for group in groups if any(fnmatchcase(name, pattern) for pattern in group.names)),
+        None,
+    )
 
 
 def _array(what, value):
@@ -97,7 +103,9 @@ def _array(what, value):
 def _parameter(name, value):
     array = _array(f"the parameter {name!r}", value)
     if array.dtype.kind != "f":
-        raise TypeError(f"the parameter {name!r} must be of a floating-point type, received dtype {array.dtype}")
+        raise TypeError(
+            f"the parameter {name!r} must be of a floating-point type, received dtype {array.dtype}"
+        )
     return array
 
 
@@ -106,7 +114,9 @@ def _gradient(name, value):
     value = np.asarray(value) if isinstance(value, np.generic) else value
     array = _array(f"the gradient of {name!r}", value)
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"the gradient of {name!r} must be real numbers, received dtype {array.dtype}")
+        raise TypeError(
+            f"the gradient of {name!r} must be real numbers, received dtype {array.dtype}"
+        )
     return array
 
 
@@ -117,9 +127,15 @@ def _wide(dtype):
 
 def _ready_one(name, parameter, gradient, new):
     """Return a parameter and its gradient in types to compute in, or refuse them."""
-    parameter, gradient, new = _parameter(name, parameter), _gradient(name, gradient), _parameter(name, new)
+    parameter, gradient, new = (
+        _parameter(name, parameter),
+        _gradient(name, gradient),
+        _parameter(name, new),
+    )
     if gradient.shape != parameter.shape:
-        raise ValueError(f"the gradient of {name!r} has shape {gradient.shape}, the parameter {parameter.shape}")
+        raise ValueError(
+            f"the gradient of {name!r} has shape {gradient.shape}, the parameter {parameter.shape}"
+        )
     if (new.shape, new.dtype) != (parameter.shape, parameter.dtype):
         raise ValueError(
             f"out must hold {name!r} as {parameter.dtype} of shape {parameter.shape}, received {new.dtype} of shape {new.shape}"
@@ -127,17 +143,22 @@ def _ready_one(name, parameter, gradient, new):
     if not new.flags.writeable:
         raise ValueError(f"the parameter {name!r} cannot be written to: its array is read-only")
     wide = _wide(parameter.dtype)
-    return parameter.astype(wide, copy=False), gradient.astype(np.promote_types(gradient.dtype, wide), copy=False)
+    return parameter.astype(wide, copy=False), gradient.astype(
+        np.promote_types(gradient.dtype, wide), copy=False
+    )
 
 
 def _ready(params, gradients, rate, new_params):
     """Return the rate, and for each parameter its name, value, gradient and the place for its new value.
 
-    Everything is looked at before anything is written: an update that is refused has changed nothing.
+    Everything is looked at before anything is written: an update that is refused has changed
+    nothing.
     """
     rate = _rate(rate)
     if gradients.keys() != params.keys():
-        raise ValueError(f"gradients must have the parameters' names {list(params)}, received {list(gradients)}")
+        raise ValueError(
+            f"gradients must have the parameters' names {list(params)}, received {list(gradients)}"
+        )
     ready = []
     for name, parameter in params.items():
         gradient, new = gradients[name], new_params.get(name)
@@ -165,7 +186,9 @@ def _rate(rate):
         return rate
     array = np.asarray(rate)
     if array.dtype.kind not in "iuf" or isinstance(rate, np.ma.MaskedArray):
-        raise TypeError(f"rate must be a number, or an array with one for each replica, received {rate!r}")
+        raise TypeError(
+            f"rate must be a number, or an array with one for each replica, received {rate!r}"
+        )
     if array.ndim > 1:
         raise ValueError(f"rate must be a number or have shape (R,), received shape {array.shape}")
     good = (array >= 0) & (array < np.inf)
@@ -190,13 +213,19 @@ def _shaped(values, array):
 
 def _spare(new, parameter, step):
     """Return `new` if it can hold a number on the way to itself: to ask for memory is a part of the time for large arrays."""
-    free = new.dtype == parameter.dtype == step.dtype and new is not parameter and not np.may_share_memory(new, parameter)
+    free = (
+        new.dtype == parameter.dtype == step.dtype
+        and new is not parameter
+        and not np.may_share_memory(new, parameter)
+    )
     return new if free else None
 
 
 def _squares(ready, named):
     """Return the gradients' squares, or refuse one that would be infinite: the parameter would never move again."""
-    if np.geterr()["over"] == "ignore":  # whoever ignores overflow has other means to see a run that is lost
+    if (
+        np.geterr()["over"] == "ignore"
+    ):  # whoever ignores overflow has other means to see a run that is lost
         return [_square(gradient) for _, _, gradient, _ in ready]
     try:
         with np.errstate(over="raise"):
@@ -235,13 +264,19 @@ class _Optimizer:
 
     def __post_init__(self):
         groups: Any = self.groups
-        if not isinstance(groups, (list, tuple)) or not all(isinstance(group, Group) for group in groups):
+        if not isinstance(groups, (list, tuple)) or not all(
+            isinstance(group, Group) for group in groups
+        ):
             raise TypeError(f"groups must be a tuple of Group, received {groups!r}")
         object.__setattr__(self, "groups", tuple(groups))
         if "weight_decay" in (field.name for field in fields(self)):
-            object.__setattr__(self, "weight_decay", checks.number("weight_decay", self.weight_decay, low=0))
+            object.__setattr__(
+                self, "weight_decay", checks.number("weight_decay", self.weight_decay, low=0)
+            )
         elif any(group.weight_decay is not None for group in groups):
-            raise ValueError(f"{type(self).__name__} has no weight_decay, received one in {groups!r}")
+            raise ValueError(
+                f"{type(self).__name__} has no weight_decay, received one in {groups!r}"
+            )
 
     def __repr__(self):
         return text_of(self, late="groups")
@@ -252,7 +287,9 @@ class _Optimizer:
         for group in self.groups:
             for pattern in group.names:
                 if not any(fnmatchcase(name, pattern) for name in params):
-                    raise ValueError(f"the pattern {pattern!r} of {group} matches no parameter; there are {list(params)}")
+                    raise ValueError(
+                        f"the pattern {pattern!r} of {group} matches no parameter; there are {list(params)}"
+                    )
         if isinstance(params, buffers.Packed) and params.whole() is not None:
             return params.like(lambda buffer: np.zeros_like(buffer, _wide(buffer.dtype)))
         return {name: np.zeros_like(array, _wide(array.dtype)) for name, array in arrays.items()}
@@ -266,7 +303,10 @@ class _Optimizer:
         group = _group_of(self.groups, name)
         if group is None:
             return rate, self.weight_decay
-        return rate * group.rate, self.weight_decay if group.weight_decay is None else group.weight_decay
+        return (
+            rate * group.rate,
+            self.weight_decay if group.weight_decay is None else group.weight_decay,
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -288,7 +328,8 @@ class SGD(_Optimizer):
     nesterov : bool
         Needs a momentum above 0.
     weight_decay : float, at least 0
-        Adds this multiple of every parameter to its gradient, biases too unless a group says otherwise.
+        Adds this multiple of every parameter to its gradient, biases too unless a group says
+        otherwise.
     groups : sequence of Group
         Parameters with options of their own.
 
@@ -316,14 +357,17 @@ class SGD(_Optimizer):
 
     def __post_init__(self):
         super().__post_init__()
-        object.__setattr__(self, "momentum", checks.number("momentum", self.momentum, low=0, below=1))
+        object.__setattr__(
+            self, "momentum", checks.number("momentum", self.momentum, low=0, below=1)
+        )
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0, received momentum=0")
 
     def init(self, params: Params) -> Params:
         """Return the state: a velocity of zeros for each parameter, or nothing without momentum.
 
-        The velocity has the parameter's type, or float32 for float16, in which the update is computed.
+        The velocity has the parameter's type, or float32 for float16, in which the update is
+        computed.
 
         Raises
         ------
@@ -336,14 +380,20 @@ class SGD(_Optimizer):
         return zeros if self.momentum > 0 else {}
 
     def update(
-        self, params: Params, gradients: Params, state: Params, rate: float | np.ndarray, out: Out | None = None
+        self,
+        params: Params,
+        gradients: Params,
+        state: Params,
+        rate: float | np.ndarray,
+        out: Out | None = None,
     ) -> None:
         """Make one update, in place unless `out` is given.
 
         Parameters
         ----------
         params : dict of arrays
-            float16, float32 or float64; float16 is computed in float32 and rounded once, at the end.
+            float16, float32 or float64; float16 is computed in float32 and rounded once, at the
+            end.
         gradients : dict of arrays
             Of the parameters' names and shapes, and of any real type. They are left as they are.
         state : dict of arrays
@@ -357,17 +407,21 @@ class SGD(_Optimizer):
         Raises
         ------
         ValueError
-            If names or shapes differ, a parameter's array is read-only, or the rate is negative, not finite
-            or of another shape. Nothing has been written then.
+            If names or shapes differ, a parameter's array is read-only, or the rate is negative,
+            not finite or of another shape. Nothing has been written then.
         TypeError
             If a parameter or a gradient is no array, or not of such a type.
         """
-        params, gradients, state, new_params, new_state = self._arrays(params, gradients, state, *(out or (params, state)))
+        params, gradients, state, new_params, new_state = self._arrays(
+            params, gradients, state, *(out or (params, state))
+        )
         rate, ready = _ready(params, gradients, rate, new_params)
         # What overflows here is infinite, and the next loss will say so.
         with np.errstate(over="ignore", invalid="ignore"):
             for name, parameter, step, new in ready:
-                own_rate, decay = self._options(name, rate) if self.groups else (rate, self.weight_decay)
+                own_rate, decay = (
+                    self._options(name, rate) if self.groups else (rate, self.weight_decay)
+                )
                 spare = _spare(new, parameter, step)
                 if decay > 0:
                     step = step + np.multiply(parameter, decay, out=spare)
@@ -375,7 +429,9 @@ class SGD(_Optimizer):
                     velocity = np.multiply(state[name], self.momentum, out=new_state[name])
                     velocity += step
                     step = step + self.momentum * velocity if self.nesterov else velocity
-                np.subtract(parameter, np.multiply(_like(own_rate, parameter), step, out=spare), out=new)
+                np.subtract(
+                    parameter, np.multiply(_like(own_rate, parameter), step, out=spare), out=new
+                )
 
 
 @dataclass(frozen=True, repr=False)
@@ -386,9 +442,9 @@ class Adam(_Optimizer):
               v \leftarrow \beta_2 v + (1 - \beta_2)\, g^2, \qquad
               \theta \leftarrow \theta - \eta\, \frac{m / (1 - \beta_1^t)}{\sqrt{v / (1 - \beta_2^t)} + \epsilon}
 
-    with :math:`g` the gradient, :math:`m` and :math:`v` its average and that of its square, :math:`\theta`
-    the parameter, :math:`\eta` the rate, and :math:`t` the number of this update, from 1. Kingma and Ba (2015), *Adam: a method for
-    stochastic optimization*.
+    with :math:`g` the gradient, :math:`m` and :math:`v` its average and that of its square,
+    :math:`\theta` the parameter, :math:`\eta` the rate, and :math:`t` the number of this update,
+    from 1. Kingma and Ba (2015), *Adam: a method for stochastic optimization*.
 
     Parameters
     ----------
@@ -406,8 +462,9 @@ class Adam(_Optimizer):
     TypeError
         If an option is of the wrong kind.
     FloatingPointError
-        At an update, if the square of a gradient overflows: above 1e19 for float16 and float32 parameters,
-        1e154 for float64. Under ``np.errstate(over="ignore")`` it becomes infinite, and its entry moves no more.
+        At an update, if the square of a gradient overflows: above 1e19 for float16 and float32
+        parameters, 1e154 for float64. Under ``np.errstate(over="ignore")`` it becomes infinite, and
+        its entry moves no more.
 
     Examples
     --------
@@ -440,11 +497,18 @@ class Adam(_Optimizer):
         return buffers.grouped(averages, {"updates": np.zeros((), np.int64)})
 
     def update(
-        self, params: Params, gradients: Params, state: Params, rate: float | np.ndarray, out: Out | None = None
+        self,
+        params: Params,
+        gradients: Params,
+        state: Params,
+        rate: float | np.ndarray,
+        out: Out | None = None,
     ) -> None:
         """Make one update, in place unless `out` is given; arguments and refusals are those of :meth:`SGD.update`."""
         named = gradients
-        params, gradients, state, new_params, new_state = self._arrays(params, gradients, state, *(out or (params, state)))
+        params, gradients, state, new_params, new_state = self._arrays(
+            params, gradients, state, *(out or (params, state))
+        )
         rate, ready = _ready(params, gradients, rate, new_params)
         squares = _squares(ready, named)  # refused before anything is written
         updates = int(state["updates"]) + 1
@@ -452,7 +516,9 @@ class Adam(_Optimizer):
         first_share, second_share = 1 - self.beta1**updates, 1 - self.beta2**updates
         with np.errstate(over="ignore", invalid="ignore"):
             for (name, parameter, gradient, new), square in zip(ready, squares):
-                own_rate, decay = self._options(name, rate) if self.groups else (rate, self.weight_decay)
+                own_rate, decay = (
+                    self._options(name, rate) if self.groups else (rate, self.weight_decay)
+                )
                 first_name, second_name = f"first/{name}", f"second/{name}"
                 spare = _spare(new, parameter, gradient)
                 first = np.multiply(state[first_name], self.beta1, out=new_state[first_name])
@@ -460,7 +526,8 @@ class Adam(_Optimizer):
                 second = np.multiply(state[second_name], self.beta2, out=new_state[second_name])
                 square *= 1 - self.beta2
                 second += square
-                # The square is used up: its memory takes the size of the step, and then the decayed parameter.
+                # The square is used up: its memory takes the size of the step, and then the decayed
+                # parameter.
                 place = square if square.dtype == second.dtype else None
                 size = np.divide(second, second_share, out=place)
                 size = np.sqrt(size, out=place)
@@ -469,7 +536,9 @@ class Adam(_Optimizer):
                 step = np.multiply(_like(own_rate, parameter), step, out=spare)
                 step = np.divide(step, size, out=spare)
                 if decay > 0:
-                    parameter = np.multiply(parameter, _like(1 - own_rate * decay, parameter), out=place)
+                    parameter = np.multiply(
+                        parameter, _like(1 - own_rate * decay, parameter), out=place
+                    )
                 np.subtract(parameter, step, out=new)
 
 
@@ -565,19 +634,25 @@ def clip_by_global_norm(
         first = next(iter(arrays.values()), np.zeros(1))
         for name, array in arrays.items():
             if array.ndim == 0 or len(array) != first.shape[0]:
-                raise ValueError(f"replicas need gradients with one leading axis for all, {name!r} has shape {array.shape}")
+                raise ValueError(
+                    f"replicas need gradients with one leading axis for all, {name!r} has shape {array.shape}"
+                )
     # Runs that diverged have gradients that are not finite, and say so by their norm.
     with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
         norm = _global_norm(arrays, replicas)
         factor = max_norm / np.maximum(norm, max_norm)
-        clipped = {name: _clipped(array, factor, norm, max_norm, places.get(name)) for name, array in arrays.items()}
+        clipped = {
+            name: _clipped(array, factor, norm, max_norm, places.get(name))
+            for name, array in arrays.items()
+        }
         return clipped if out is None else out, norm
 
 
 def _global_norm(arrays, replicas):
     """Return the joint norm of some arrays: one, or one for each replica."""
     norm = _root_of_squares(arrays, replicas)
-    # Squares of 1e200 overflow, those of 1e-200 vanish: count in units of the largest entry instead.
+    # Squares of 1e200 overflow, those of 1e-200 vanish: count in units of the largest entry
+    # instead.
     extreme = (norm < 1e-140) | (norm == np.inf)
     if not extreme.any():
         return norm
@@ -608,7 +683,8 @@ def _clipped(array, factor, norm, max_norm, place):
     exact = factor >= SMALLEST_FACTOR.get(array.dtype, np.inf)
     if array.dtype in SMALLEST_FACTOR and exact.all():
         return np.multiply(array, _like(factor, array), out=place)
-    # A small factor loses its digits, and float16 and whole numbers have none to lose: divide first, in float64.
+    # A small factor loses its digits, and float16 and whole numbers have none to lose: divide
+    # first, in float64.
     wide = array.astype(np.float64)
     divided = wide / _shaped(norm, wide) * max_norm
     wide = np.where(_shaped(factor == 1, wide), wide, divided)

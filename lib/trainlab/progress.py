@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 
 
-def progress_bar(steps: Iterable, wanted: bool, unit: str = "updates", total: int | None = None) -> Iterable:
+def progress_bar(
+    steps: Iterable, wanted: bool, unit: str = "updates", total: int | None = None
+) -> Iterable:
     """Return `steps`, with a bar around it if `wanted`, if there is a terminal, and if tqdm is installed."""
     if not wanted:
         return steps

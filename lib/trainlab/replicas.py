@@ -8,13 +8,17 @@ import numpy as np
 from trainlab import buffers, checks
 
 
-def per_replica(replicas: int | None, seed: Any, schedule: Any) -> tuple[int | None, list[int], list[Callable]]:
+def per_replica(
+    replicas: int | None, seed: Any, schedule: Any
+) -> tuple[int | None, list[int], list[Callable]]:
     """Return R or None, the seeds and the schedules, one for each run."""
     seeds = list(seed) if isinstance(seed, (list, tuple, range, np.ndarray)) else None
     schedules = list(schedule) if isinstance(schedule, (list, tuple)) else None
     lengths = {"replicas": replicas, "seed": seeds, "schedule": schedules}
     lengths = {
-        name: len(length) if isinstance(length, list) else length for name, length in lengths.items() if length is not None
+        name: len(length) if isinstance(length, list) else length
+        for name, length in lengths.items()
+        if length is not None
     }
     if len(set(lengths.values())) > 1:
         raise ValueError("replicas, seed and schedule must agree, received lengths " + str(lengths))

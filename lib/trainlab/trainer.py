@@ -28,7 +28,15 @@ from trainlab.optimizers import clip_by_global_norm
 from trainlab.progress import progress_bar
 from trainlab.replicas import initial, per_replica
 
-__all__ = ["Trainer", "batch_order", "Checkpoint", "EarlyStopping", "Evaluation", "ReduceOnPlateau", "StopTraining"]
+__all__ = [
+    "Trainer",
+    "batch_order",
+    "Checkpoint",
+    "EarlyStopping",
+    "Evaluation",
+    "ReduceOnPlateau",
+    "StopTraining",
+]
 
 
 class _Moment(NamedTuple):
@@ -50,10 +58,11 @@ class Trainer:
     .. math:: \theta_{t+1} = \text{optimizer}\Big(\theta_t,\;
               \frac{\sum_i w_i \nabla \ell_i(\theta_t)}{\sum_i w_i},\; \eta_t = \text{schedule}(t)\Big)
 
-    The weights :math:`w_i` are those that the loss returns beside its values (:class:`trainlab.losses.Loss`;
-    0 for a target that it ignores), times those given to ``fit``, and 1 without either. Both sums run over
-    the whole update, so micro-batches with unequal weights give what the whole batch gives. A loss of
-    your own that leaves targets out has to return their weights too: what counts is never guessed.
+    The weights :math:`w_i` are those that the loss returns beside its values
+    (:class:`trainlab.losses.Loss`; 0 for a target that it ignores), times those given to ``fit``,
+    and 1 without either. Both sums run over the whole update, so micro-batches with unequal weights
+    give what the whole batch gives. A loss of your own that leaves targets out has to return their
+    weights too: what counts is never guessed.
 
     An epoch is ``n // (batch_size * accumulate)`` updates in an order that depends on the seed
     and the epoch alone; the rest of the examples, another one each epoch, is left out.
@@ -67,15 +76,17 @@ class Trainer:
     Parameters
     ----------
     model : object with ``init``, ``forward``, ``backward``, ``dtype`` and ``input_dtype``
-        See :mod:`trainlab.models`. Where ``backward`` takes ``out``, it has to write every gradient there.
+        See :mod:`trainlab.models`. Where ``backward`` takes ``out``, it has to write every gradient
+        there.
     loss : callable
-        ``loss(predictions, targets, reduction="none")`` returning a :class:`trainlab.losses.Loss`, or
-        a pair of values and gradient where every value counts once.
+        ``loss(predictions, targets, reduction="none")`` returning a :class:`trainlab.losses.Loss`,
+        or a pair of values and gradient where every value counts once.
     optimizer : object with ``init`` and ``update``
         See :mod:`trainlab.optimizers`. One whose ``update`` has no ``out`` gets copies to change.
     schedule : callable, or a list of R callables
         ``schedule(step)`` is the rate of the update after `step` finished ones. It has to be a
-        function of the step: ``resume`` asks for steps of the past. A list gives each replica its own.
+        function of the step: ``resume`` asks for steps of the past. A list gives each replica its
+        own.
     batch_size : int, at least 1
     seed : int, or a list of R ints
         Replica r has seed ``seed + r``, or ``seed[r]``. The same seed means the same initial
@@ -103,7 +114,8 @@ class Trainer:
     diverged : bool, or array of shape (R,)
         Which runs were lost.
     run : str
-        The name of this run, drawn at random. A resumed trainer has that of the run it goes on with.
+        The name of this run, drawn at random. A resumed trainer has that of the run it goes on
+        with.
 
     Raises
     ------
@@ -148,13 +160,19 @@ class Trainer:
         params = initial(model, self.seeds, self.replicas)
         self._nobody = np.zeros(self._shape, bool)
         self._now = _Moment(0, params, optimizer.init(params), self._nobody, (), False)
-        self._twice, self._rooms = buffers.Twice(), [buffers.room(params) for _ in range(min(2, self.accumulate))]
+        self._twice, self._rooms = (
+            buffers.Twice(),
+            [buffers.room(params) for _ in range(min(2, self.accumulate))],
+        )
         self._backward_takes_out = buffers.takes_out(model.backward)
         self._update_takes_out = buffers.takes_out(optimizer.update)
         self.rate_scale = 1.0 if self.replicas is None else np.ones(self.replicas)
         self.run = uuid.uuid4().hex
         self.token = object()  # tells trainers apart; two may go on with one run
-        self._rates, self._orders = Rates(self.schedules, self.replicas), batches.Orders(self.seeds, self.replicas)
+        self._rates, self._orders = (
+            Rates(self.schedules, self.replicas),
+            batches.Orders(self.seeds, self.replicas),
+        )
         self._history = History(self._shape, clipped=self.max_norm is not None)
         self._data: batches.Known | None = None
         self._callbacks: list = []
@@ -240,9 +258,9 @@ class Trainer:
         steps, epochs : int, at least 0
             How many more updates, or epochs; give one of the two.
         callback : callable, or a list of them, optional
-            ``callback(trainer)`` after every update; raising :class:`~trainlab.callbacks.StopTraining`
-            ends the call, once the others of the list had their turn. Any other exception is an
-            error. See :mod:`trainlab.callbacks`.
+            ``callback(trainer)`` after every update; raising
+            :class:`~trainlab.callbacks.StopTraining` ends the call, once the others of the list had
+            their turn. Any other exception is an error. See :mod:`trainlab.callbacks`.
         progress : bool
             Show a bar in a terminal (needs tqdm).
         new_data : bool
@@ -265,7 +283,9 @@ class Trainer:
             history up to that update is kept and the parameters are those before it.
         """
         x, y, weights = batches.examples(self.model, x, y, weights)
-        steps, per_epoch, per_update = batches.counts(len(x), self.batch_size, self.accumulate, steps, epochs)
+        steps, per_epoch, per_update = batches.counts(
+            len(x), self.batch_size, self.accumulate, steps, epochs
+        )
         given = {"x": x, "y": y, "weights": weights}
         data = batches.recognised(self._data, given, self.step, per_update, new_data)
         self._adopt(callback)
@@ -276,8 +296,14 @@ class Trainer:
         try:
             for _ in progress_bar(range(0 if self._ask_callbacks() else steps), progress):
                 epoch, place = divmod(self.step - data.step, per_epoch)
-                rows = self._orders(data.epoch + epoch, len(x))[..., place * per_update : (place + 1) * per_update]
-                self._update(x.take(rows, axis=0), y.take(rows, axis=0), None if weights is None else weights[rows])
+                rows = self._orders(data.epoch + epoch, len(x))[
+                    ..., place * per_update : (place + 1) * per_update
+                ]
+                self._update(
+                    x.take(rows, axis=0),
+                    y.take(rows, axis=0),
+                    None if weights is None else weights[rows],
+                )
                 if self._callbacks and self._ask_callbacks():
                     break
         finally:
@@ -297,10 +323,16 @@ class Trainer:
         with np.errstate(over="ignore", invalid="ignore"):
             loss, gradients, lost = self._gradients(x, y, weights)
             if self.max_norm is not None:
-                place, one_each = gradients if gradients is self._rooms[0] else None, self.replicas is not None
-                gradients, norm = clip_by_global_norm(gradients, self.max_norm, replicas=one_each, out=place)
+                place, one_each = (
+                    gradients if gradients is self._rooms[0] else None,
+                    self.replicas is not None,
+                )
+                gradients, norm = clip_by_global_norm(
+                    gradients, self.max_norm, replicas=one_each, out=place
+                )
                 self._history.write(now.step, gradient_norm=norm)
-            # An optimizer may see an overflow that no loss would show; only a record of divergences goes on.
+            # An optimizer may see an overflow that no loss would show; only a record of divergences
+            # goes on.
             with np.errstate(over="ignore" if self.on_divergence == "record" else "warn"):
                 params, state = self._stepped(gradients, rate)
         self._history.write(now.step, step=now.step, scheduled=scheduled, rate=rate, loss=loss)
@@ -317,14 +349,17 @@ class Trainer:
             part_value, part_weight, gradient, bad = self._losses(predictions, part_y, part_weights)
             value, weight = value + part_value, weight + part_weight
             lost = lost if bad is self._nobody else lost | bad
-            # Of several parts the weight is known after the last; until then the number of examples stands in.
+            # Of several parts the weight is known after the last; until then the number of examples
+            # stands in.
             total = some_weight(weight, self.step) if self.accumulate == 1 else count
             gradient = gradient_of_mean(gradient, part_weights, total)
             part_gradients = self._backward(params, cache, gradient, self._rooms[min(part, 1)])
             gradients = buffers.add(gradients, part_gradients) if part else part_gradients
         if self.accumulate > 1 and np.any(weight != count):
             share = some_weight(weight, self.step) / count
-            gradients = buffers.gather(self._rooms[0], {name: divided(g, share) for name, g in gradients.items()})
+            gradients = buffers.gather(
+                self._rooms[0], {name: divided(g, share) for name, g in gradients.items()}
+            )
         loss = value / weight
         return loss if lost is self._nobody else np.where(lost, np.inf, loss), gradients, lost
 
@@ -375,7 +410,9 @@ class Trainer:
             if hasattr(each, "begin"):
                 each.begin(self)
         owed = self._now.owed if self._memory is None else callbacks.reminded(adopted, self._memory)
-        self._now = self._now._replace(owed=tuple(each for each in adopted if callbacks.among(each, owed)))
+        self._now = self._now._replace(
+            owed=tuple(each for each in adopted if callbacks.among(each, owed))
+        )
         self._callbacks, self._memory = adopted, None
 
     def _ask_callbacks(self):
@@ -392,7 +429,9 @@ class Trainer:
 
     def _remembered(self):
         """Return what a checkpoint keeps of the callbacks; a resumed trainer holds what they will need until ``fit``."""
-        return self._memory or callbacks.remembered(self._callbacks, self._now.owed, self._now.stopping)
+        return self._memory or callbacks.remembered(
+            self._callbacks, self._now.owed, self._now.stopping
+        )
 
     def predict(self, x: ArrayLike) -> np.ndarray:
         """Return the model's outputs for `x`, shape (n, k) or (R, n, k)."""
@@ -400,7 +439,9 @@ class Trainer:
         with np.errstate(over="ignore", invalid="ignore"):
             return self.model.forward(self.params, x)[0]
 
-    def evaluate(self, x: ArrayLike, y: ArrayLike, *, weights: ArrayLike | None = None) -> float | np.ndarray:
+    def evaluate(
+        self, x: ArrayLike, y: ArrayLike, *, weights: ArrayLike | None = None
+    ) -> float | np.ndarray:
         """Return the mean loss over all examples: a float, or an array of shape (R,).
 
         It is the weighted mean where `weights` are given, as in ``fit``. A run that diverged has an
@@ -437,10 +478,10 @@ class Trainer:
     ) -> "Trainer":
         """Return a trainer that goes on where ``save(path)`` left off, bit for bit.
 
-        Pass what the saved trainer was made with, and to ``fit`` the same examples and the same kinds
-        of callbacks, whose memory comes back too. Functions and objects are compared by their code
-        and their values, schedules by the rates of the updates that were made: one that agrees on
-        those and differs afterwards (a decay at the end, say) is welcome.
+        Pass what the saved trainer was made with, and to ``fit`` the same examples and the same
+        kinds of callbacks, whose memory comes back too. Functions and objects are compared by their
+        code and their values, schedules by the rates of the updates that were made: one that agrees
+        on those and differs afterwards (a decay at the end, say) is welcome.
 
         Parameters
         ----------
@@ -450,8 +491,8 @@ class Trainer:
         model, loss, optimizer, schedule, **options
             As for :class:`Trainer`.
         changed : sequence of "model", "loss", "optimizer", "schedule"
-            What may differ from the saved run, or cannot be compared with it. An optimizer keeps its
-            state if that still fits, and begins anew otherwise.
+            What may differ from the saved run, or cannot be compared with it. An optimizer keeps
+            its state if that still fits, and begins anew otherwise.
 
         Raises
         ------

@@ -29,11 +29,16 @@ OPTIMIZERS = [
 
 def arrays(dtype=np.float32, replicas=0):
     lead = (replicas,) if replicas else ()
-    return {name: RNG.normal(size=lead + shape).astype(dtype) for name, shape in {"W": (3, 4), "b": (4,), "scale": (), "none": (0, 2)}.items()}
+    return {
+        name: RNG.normal(size=lead + shape).astype(dtype)
+        for name, shape in {"W": (3, 4), "b": (4,), "scale": (), "none": (0, 2)}.items()
+    }
 
 
 def same(first, second):
-    return first.keys() == second.keys() and all(np.array_equal(first[name], second[name]) for name in first)
+    return first.keys() == second.keys() and all(
+        np.array_equal(first[name], second[name]) for name in first
+    )
 
 
 @pytest.mark.parametrize("replicas", [0, 3])
@@ -50,7 +55,12 @@ def test_packed_arrays_are_equal_and_share_one_row_a_replica(replicas):
 
 
 def test_what_has_no_one_type_stays_a_plain_dict():
-    for given in ({}, {"W": np.ones(2), "b": np.ones(2, np.float32)}, {"W": [1.0]}, {"W": np.ma.masked_array([1.0])}):
+    for given in (
+        {},
+        {"W": np.ones(2), "b": np.ones(2, np.float32)},
+        {"W": [1.0]},
+        {"W": np.ma.masked_array([1.0])},
+    ):
         assert pack(given) is given and whole_of(given) is None
 
 
@@ -58,7 +68,11 @@ def test_a_dict_with_another_array_in_it_is_a_plain_one():
     def without(packed):
         del packed["b"]
 
-    for change in (lambda p: p.update(b=p["b"].copy()), without, lambda p: p.update(more=np.ones(2))):
+    for change in (
+        lambda p: p.update(b=p["b"].copy()),
+        without,
+        lambda p: p.update(more=np.ones(2)),
+    ):
         packed = pack(arrays())
         change(packed)
         assert packed.whole() is None and whole_of(packed) is None and together(packed) == (packed,)
@@ -70,7 +84,12 @@ def test_a_dict_with_another_array_in_it_is_a_plain_one():
 
 def test_copies_and_pickles_are_plain_dicts_of_their_own():
     packed = pack(arrays())
-    for copied in (copy.deepcopy(packed), pickle.loads(pickle.dumps(packed)), packed.copy(), dict(packed)):
+    for copied in (
+        copy.deepcopy(packed),
+        pickle.loads(pickle.dumps(packed)),
+        packed.copy(),
+        dict(packed),
+    ):
         assert type(copied) is dict and same(copied, packed)
     assert not np.shares_memory(copy.deepcopy(packed)["W"], packed["W"])
 
@@ -89,7 +108,9 @@ def test_groups_have_a_buffer_for_each_prefix():
     assert set(state) == {"count"} | {prefix + name for prefix in ("a/", "b/") for name in packed}
     assert state.whole()["a/"] is packed.whole()[""] and state.whole()["count"] is count
     plain = grouped({"a/": dict(packed), "b/": packed}, {"count": count})
-    assert type(plain) is dict and same(plain, {**state, **{f"b/{name}": value for name, value in packed.items()}})
+    assert type(plain) is dict and same(
+        plain, {**state, **{f"b/{name}": value for name, value in packed.items()}}
+    )
 
 
 def test_sums_are_made_in_place_where_both_are_packed():
@@ -119,7 +140,9 @@ def test_only_arrays_that_fit_are_gathered():
 @pytest.mark.parametrize("replicas", [0, 3])
 @pytest.mark.parametrize("elsewhere", [False, True])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
-def test_an_update_of_packed_arrays_is_that_of_each_array_bit_for_bit(optimizer, elsewhere, replicas, dtype):
+def test_an_update_of_packed_arrays_is_that_of_each_array_bit_for_bit(
+    optimizer, elsewhere, replicas, dtype
+):
     plain = arrays(dtype, replicas)
     packed = pack(plain, bool(replicas))
     rate = np.array([0.1, 0.2, 0.0]) if replicas else 0.1
@@ -131,7 +154,9 @@ def test_an_update_of_packed_arrays_is_that_of_each_array_bit_for_bit(optimizer,
         kept = copy.deepcopy((params, state))
         rng = np.random.default_rng(1)
         for _ in range(3):
-            gradients = {name: rng.normal(size=array.shape).astype(dtype) for name, array in plain.items()}
+            gradients = {
+                name: rng.normal(size=array.shape).astype(dtype) for name, array in plain.items()
+            }
             given = gather(packed.like(), gradients) if params is packed else gradients
             optimizer.update(params, given, state, rate, out=out)
             assert same(given, gradients)
@@ -153,9 +178,14 @@ def test_a_square_that_overflows_is_refused_by_its_name(dtype):
         gradients = {name: array.astype(np.float32) for name, array in gradients.items()}
         gradients["b"][1] = -1e20
     state = Adam().init(params)
-    with pytest.raises(FloatingPointError, match="^the square of the gradient of 'b' overflows float32, received entries up to 1e[+]20"):
+    with pytest.raises(
+        FloatingPointError,
+        match="^the square of the gradient of 'b' overflows float32, received entries up to 1e[+]20",
+    ):
         Adam().update(params, gradients, state, 0.1)
-    assert all((array == 1).all() for array in params.values()) and not any(array.any() for array in state.values())
+    assert all((array == 1).all() for array in params.values()) and not any(
+        array.any() for array in state.values()
+    )
 
 
 @pytest.mark.parametrize("replicas", [0, 3])
@@ -178,10 +208,19 @@ def test_plain_gradients_are_clipped_into_plain_arrays():
     given = {"W": np.array([3.0, 0.0], np.float32), "b": np.array([4], np.float16)}
     out = {name: np.empty_like(array) for name, array in given.items()}
     clipped, norm = clip_by_global_norm(given, 1.0, out=out)
-    assert clipped is out and norm == 5 and out["W"].tolist() == [np.float32(0.6), 0] and out["b"].tolist() == [np.float16(0.8)]
+    assert (
+        clipped is out
+        and norm == 5
+        and out["W"].tolist() == [np.float32(0.6), 0]
+        and out["b"].tolist() == [np.float16(0.8)]
+    )
 
 
-MODELS = {"linear": Linear(5, 3), "mlp": MLP((5, 4, 4, 3)), "tanh": MLP((5, 4, 3), "tanh", np.float64)}
+MODELS = {
+    "linear": Linear(5, 3),
+    "mlp": MLP((5, 4, 4, 3)),
+    "tanh": MLP((5, 4, 3), "tanh", np.float64),
+}
 TEXTS = RNG.integers(0, 6, (4, 5))
 DECODERS = {"decoder": Decoder(6, 8, 4, 2, 2), "padding": Decoder(6, 8, 4, 2, 2, padding=0)}
 
@@ -215,28 +254,42 @@ class Plain:
         return self.change(self.inner.backward(params, cache, gradient))
 
 
-@pytest.mark.parametrize("options", [{}, {"accumulate": 3}, {"max_norm": 0.1}, {"accumulate": 2, "max_norm": 0.1, "replicas": 2}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"accumulate": 3}, {"max_norm": 0.1}, {"accumulate": 2, "max_norm": 0.1, "replicas": 2}],
+)
 def test_a_model_of_ones_own_is_trained_as_the_librarys(options):
     ends = []
     for model in (MLP((5, 4, 3)), Plain()):
-        trainer = Trainer(model, softmax_cross_entropy, SGD(0.9), Constant(0.1), batch_size=4, **options)
+        trainer = Trainer(
+            model, softmax_cross_entropy, SGD(0.9), Constant(0.1), batch_size=4, **options
+        )
         ends.append(trainer.fit(X, LABELS, weights=np.arange(1.0, 31.0), steps=5, progress=False))
     assert same(ends[0].params, ends[1].params) and same(ends[0].history, ends[1].history)
 
 
 def test_gradients_in_another_type_are_not_rounded_on_the_way():
     def train(model):
-        return Trainer(model, softmax_cross_entropy, SGD(), Constant(0.1), batch_size=30).fit(X, LABELS, steps=1, progress=False)
+        return Trainer(model, softmax_cross_entropy, SGD(), Constant(0.1), batch_size=30).fit(
+            X, LABELS, steps=1, progress=False
+        )
 
-    found = train(Plain(lambda gradients: {name: value / np.float64(3) for name, value in gradients.items()}))
+    found = train(
+        Plain(lambda gradients: {name: value / np.float64(3) for name, value in gradients.items()})
+    )
     start = MLP((5, 4, 3)).init(np.random.default_rng([0, 0]))
-    gradients = {name: (start[name] - value) / np.float32(0.1) for name, value in train(MLP((5, 4, 3))).params.items()}
+    gradients = {
+        name: (start[name] - value) / np.float32(0.1)
+        for name, value in train(MLP((5, 4, 3))).params.items()
+    }
     for name, value in found.params.items():
         np.testing.assert_allclose(start[name] - value, 0.1 * gradients[name] / 3, atol=3e-7)
 
 
 def test_the_trainers_dicts_are_packed_and_stay_so():
-    trainer = Trainer(MLP((5, 4, 3)), softmax_cross_entropy, AdamW(), Constant(0.1), batch_size=4, seed=[1, 2])
+    trainer = Trainer(
+        MLP((5, 4, 3)), softmax_cross_entropy, AdamW(), Constant(0.1), batch_size=4, seed=[1, 2]
+    )
     named = trainer.params["W1"]
     assert trainer.fit(X, LABELS, steps=3, progress=False).params["W1"] is named
     for _ in range(3):
@@ -249,8 +302,13 @@ def test_the_trainers_dicts_are_packed_and_stay_so():
 
 def test_an_array_put_into_the_trainers_dict_is_trained_on():
     ends = []
-    for put in (lambda t, new: t.params.update(W1=new), lambda t, new: setattr(t, "params", t.params | {"W1": new})):
-        trainer = Trainer(MLP((5, 4, 3)), softmax_cross_entropy, SGD(0.9), Constant(0.1), batch_size=4)
+    for put in (
+        lambda t, new: t.params.update(W1=new),
+        lambda t, new: setattr(t, "params", t.params | {"W1": new}),
+    ):
+        trainer = Trainer(
+            MLP((5, 4, 3)), softmax_cross_entropy, SGD(0.9), Constant(0.1), batch_size=4
+        )
         trainer.fit(X, LABELS, steps=2, progress=False)
         put(trainer, np.full((5, 4), 0.25, np.float32))
         for _ in range(3):

@@ -10,7 +10,8 @@ from trainlab import checks
 from trainlab.evidence.intervals import Interval, confirmation
 
 VERDICTS = ("supported", "refuted", "depends", "not settled")
-# The name under which a notebook stores the record, beside its text. The book's pages are made from it.
+# The name under which a notebook stores the record, beside its text. The book's pages are made from
+# it.
 MIME = "application/vnd.trainlab.claim+json"
 
 
@@ -23,7 +24,8 @@ class Claim:
     Parameters
     ----------
     name : str
-        The identifier, unique in the book: "C02" for a claim of the source article, a word otherwise.
+        The identifier, unique in the book: "C02" for a claim of the source article, a word
+        otherwise.
     section : str
         Where the article makes it, such as "2.1.3" or "2.1.1, 6.2".
     sentence : str
@@ -35,7 +37,8 @@ class Claim:
     effects : dict
         From a few words to an :class:`Interval`, a number or a text.
     confirms : dict
-        From each sentence that stands behind the verdict to whether it holds in this run. See :func:`confirm`.
+        From each sentence that stands behind the verdict to whether it holds in this run. See
+        :func:`confirm`.
     seeds : int
         How many runs an effect is an average of.
     budget, limits : str
@@ -46,7 +49,8 @@ class Claim:
     ValueError
         If the verdict is none of the four, or a text is empty.
     TypeError
-        If a confirmed sentence is neither true nor false, or an effect is no interval, number or text.
+        If a confirmed sentence is neither true nor false, or an effect is no interval, number or
+        text.
 
     Examples
     --------
@@ -86,7 +90,9 @@ class Claim:
             raise ValueError("a claim needs a sentence that is confirmed, received none")
         for sentence, holds in self.confirms.items():
             if not isinstance(holds, (bool, np.bool_)):
-                raise TypeError(f"a sentence holds or does not, received {holds!r} for {sentence!r}")
+                raise TypeError(
+                    f"a sentence holds or does not, received {holds!r} for {sentence!r}"
+                )
         for what, value in self.effects.items():
             _text(what, value)
 
@@ -95,16 +101,28 @@ class Claim:
         """The claim as plain data, which JSON can hold; numbers have three digits, as in its text."""
         names = ("name", "section", "sentence", "verdict", "note", "seeds", "budget", "limits")
         return {name: getattr(self, name) for name in names} | {
-            "effects": [{"what": what, "text": _text(what, value)} | _ends(value) for what, value in self.effects.items()],
-            "confirms": [{"sentence": sentence, "holds": bool(holds)} for sentence, holds in self.confirms.items()],
+            "effects": [
+                {"what": what, "text": _text(what, value)} | _ends(value)
+                for what, value in self.effects.items()
+            ],
+            "confirms": [
+                {"sentence": sentence, "holds": bool(holds)}
+                for sentence, holds in self.confirms.items()
+            ],
         }
 
     def __str__(self) -> str:
         note = f" - {self.note}" if self.note else ""
         sections = "sections" if "," in self.section else "section"
-        lines = [f"Verdict {self.name}: {self.verdict}{note}", f"    {self.sentence} ({sections} {self.section})"]
+        lines = [
+            f"Verdict {self.name}: {self.verdict}{note}",
+            f"    {self.sentence} ({sections} {self.section})",
+        ]
         lines += [f"    {what}: {_text(what, value)}" for what, value in self.effects.items()]
-        lines += [f"    {self.seeds} seeds; {self.budget}", f"    Limits: {self.limits}"]
+        lines += [
+            f"    {self.seeds} seed{'s' * (self.seeds > 1)}; {self.budget}",
+            f"    Limits: {self.limits}",
+        ]
         lines += [confirmation(sentence, holds) for sentence, holds in self.confirms.items()]
         return "\n".join(lines)
 
@@ -119,7 +137,9 @@ def _text(what, value):
         return f"{value:,}"
     if isinstance(value, (float, np.floating)):
         return f"{value:.3g}"
-    raise TypeError(f"an effect must be an interval, a number or a text, received {value!r} for {what!r}")
+    raise TypeError(
+        f"an effect must be an interval, a number or a text, received {value!r} for {what!r}"
+    )
 
 
 def _ends(value):
@@ -127,4 +147,7 @@ def _ends(value):
         return {}
     ends = {name: float(f"{getattr(value, name):.3g}") for name in ("mean", "low", "high")}
     # JSON has no infinity.
-    return {name: end for name, end in ends.items() if np.isfinite(end)} | {"n": value.n, "confidence": value.confidence}
+    return {name: end for name, end in ends.items() if np.isfinite(end)} | {
+        "n": value.n,
+        "confidence": value.confidence,
+    }

@@ -5,6 +5,7 @@ is then judged on fresh seeds. The result says what a reader has to know to beli
 tried and chosen, whether a choice lies at the edge of what was tried, and how many runs were lost.
 """
 
+import functools
 import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -55,16 +56,24 @@ class Arm:
             raise TypeError(f"a recipe must be callable, received {recipe!r}")
         for name, values in choices.items():
             if not isinstance(values, (list, tuple, range, np.ndarray)):
-                raise TypeError(f"{name} must be a list of values to choose from, received {values!r}")
-            if len(values) == 0 or any(a is b or a == b for a, b in itertools.combinations(values, 2)):
-                raise ValueError(f"{name} must be a list of different values, at least one, received {values!r}")
+                raise TypeError(
+                    f"{name} must be a list of values to choose from, received {values!r}"
+                )
+            if len(values) == 0 or any(
+                a is b or a == b for a, b in itertools.combinations(values, 2)
+            ):
+                raise ValueError(
+                    f"{name} must be a list of different values, at least one, received {values!r}"
+                )
         self.recipe = recipe
         self.choices = {name: list(values) for name, values in choices.items()}
 
     @property
     def trials(self) -> list[dict]:
         """Every combination of the choices, a list of dicts."""
-        return [dict(zip(self.choices, values)) for values in itertools.product(*self.choices.values())]
+        return [
+            dict(zip(self.choices, values)) for values in itertools.product(*self.choices.values())
+        ]
 
     def setting(self, values: dict) -> dict:
         """Return what the recipe makes of `values`, as a dict of options."""
@@ -90,7 +99,9 @@ class Task:
     """What all arms of a comparison share. Called with settings and seeds, it trains every pair of them.
 
     Settings that differ in their schedule alone are trained as replicas in one call, and all seeds
-    with them; a split that is a function of the seed takes one call a seed.
+    with them; a split that is a function of the seed takes one call a seed. Let such a function
+    draw from a stream of its own, as ``default_rng([1, seed])``: the initial parameters come from
+    that of ``default_rng(seed)``.
 
     Parameters
     ----------
@@ -145,12 +156,19 @@ class Task:
 
     def __call__(self, settings: Sequence[dict], seeds: Sequence[int]) -> dict[str, np.ndarray]:
         """Return what was measured, a dict of arrays of shape (settings, seeds, ...)."""
-        shared = [{name: value for name, value in setting.items() if name != "schedule"} for setting in settings]
+        shared = [
+            {name: value for name, value in setting.items() if name != "schedule"}
+            for setting in settings
+        ]
         rows: list = [None] * len(settings)
         for number, options in enumerate(shared):
             if rows[number] is not None:
                 continue
-            alike = [other for other in range(number, len(settings)) if rows[other] is None and shared[other] == options]
+            alike = [
+                other
+                for other in range(number, len(settings))
+                if rows[other] is None and _alike(shared[other], options)
+            ]
             schedules = [settings[other].get("schedule", self.schedule) for other in alike]
             values = self.but(**options)._trained(schedules, seeds)
             for place, other in enumerate(alike):
@@ -177,13 +195,17 @@ class Task:
         >>> Task(None, None, None, updates=20, batch_size=8).budget
         '20 updates of 8 examples'
         """
-        return f"{self.updates} updates of {self.batch_size * self.accumulate} examples"
+        examples = self.batch_size * self.accumulate
+        return f"{self.updates} updates of {examples} example{'s' * (examples > 1)}"
 
     def _trained(self, schedules, seeds):
         """Train every schedule with every seed: a dict of arrays (schedules, seeds, ...)."""
         if callable(self.split):
             by_seed = [self._measured(schedules, [seed], self.split(seed)) for seed in seeds]
-            return {name: np.concatenate([values[name] for values in by_seed], axis=1) for name in by_seed[0]}
+            return {
+                name: np.concatenate([values[name] for values in by_seed], axis=1)
+                for name in by_seed[0]
+            }
         return self._measured(schedules, seeds, self.split)
 
     def _measured(self, schedules, seeds, split):
@@ -204,16 +226,30 @@ class Task:
             if trainer.step % self.every == 0:
                 looks.append(self._look(trainer, split))
 
-        callbacks = [] if self.callback is None else self.callback if isinstance(self.callback, list) else [self.callback]
+        callbacks = (
+            []
+            if self.callback is None
+            else self.callback
+            if isinstance(self.callback, list)
+            else [self.callback]
+        )
         callbacks = [*callbacks, look] if self.every else callbacks
         trainer.fit(*split[0], steps=self.updates, callback=callbacks or None, progress=False)
         found = self._look(trainer, split)
-        found |= {f"curve/{name}": np.stack([look[name] for look in looks], axis=-1) for name in (looks[0] if looks else ())}
-        return {name: values.reshape(len(schedules), len(seeds), *values.shape[1:]) for name, values in found.items()}
+        found |= {
+            f"curve/{name}": np.stack([look[name] for look in looks], axis=-1)
+            for name in (looks[0] if looks else ())
+        }
+        return {
+            name: values.reshape(len(schedules), len(seeds), *values.shape[1:])
+            for name, values in found.items()
+        }
 
     def _look(self, trainer, split):
         if self.measure is None:
-            return {name: np.asarray(trainer.evaluate(*part)) for name, part in split._asdict().items()}
+            return {
+                name: np.asarray(trainer.evaluate(*part)) for name, part in split._asdict().items()
+            }
         return {name: np.asarray(values) for name, values in self.measure(trainer, split).items()}
 
 
@@ -262,7 +298,9 @@ class Contest:
         checks.one_of("a measure", measure, tuple(self.values))
         return self.values[measure]
 
-    def difference(self, measure: str, first: str, second: str, confidence: float = 0.95) -> Interval:
+    def difference(
+        self, measure: str, first: str, second: str, confidence: float = 0.95
+    ) -> Interval:
         """Return the interval of `first` minus `second`, seed by seed: "lower" means that `first` is the better one.
 
         Where a run was lost the difference has no mean: the interval is then all numbers, and its
@@ -276,20 +314,30 @@ class Contest:
         values = self._two(measure, first, second)
         return _paired(_logarithm(values[0]), _logarithm(values[1]), confidence).exp()
 
-    def differences(self, measure: str, baseline: str, confidence: float = 0.95) -> dict[str, Interval]:
+    def differences(
+        self, measure: str, baseline: str, confidence: float = 0.95
+    ) -> dict[str, Interval]:
         """Return the difference of every other arm to `baseline`; all intervals hold at once with this confidence.
 
         See :func:`paired_all`.
         """
-        return {arm: self.difference(measure, arm, baseline, each) for arm, each in self._each(baseline, confidence)}
+        return {
+            arm: self.difference(measure, arm, baseline, each)
+            for arm, each in self._each(baseline, confidence)
+        }
 
     def ratios(self, measure: str, baseline: str, confidence: float = 0.95) -> dict[str, Interval]:
         """Return the ratio of every other arm to `baseline`; all intervals hold at once with this confidence."""
-        return {arm: self.ratio(measure, arm, baseline, each) for arm, each in self._each(baseline, confidence)}
+        return {
+            arm: self.ratio(measure, arm, baseline, each)
+            for arm, each in self._each(baseline, confidence)
+        }
 
     def lost(self, measure: str, arm: str) -> int:
         """Return how many runs of an arm ended without a number."""
-        return int(np.sum(~np.isfinite(self[measure][checks.one_of("an arm", arm, tuple(self.chosen))])))
+        return int(
+            np.sum(~np.isfinite(self[measure][checks.one_of("an arm", arm, tuple(self.chosen))]))
+        )
 
     def __str__(self) -> str:
         tuned = self.by is not None
@@ -298,19 +346,31 @@ class Contest:
             trials = len(next(iter(self.tuning[self.by].values())))
             fresh = f"{len(self.seeds)} fresh seeds; {self.by} chose out of {trials}, with {len(self.tuning_seeds)} other seeds"
             lines = [f"{self.budget}; {fresh}"]
-        measures = [name for name, arms in self.values.items() if all(values.ndim == 1 for values in arms.values())]
+        measures = [
+            name
+            for name, arms in self.values.items()
+            if all(values.ndim == 1 for values in arms.values())
+        ]
         table = [["arm", *measures, *(["chosen"] if tuned else [])]]
         for arm, chosen in self.chosen.items():
             edges = self.at_the_edge.get(arm, {})
-            words = [f"{name} {_text(value)}{f' ({edges[name]})' if name in edges else ''}" for name, value in chosen.items()]
+            words = [
+                f"{name} {_text(value)}{f' ({edges[name]})' if name in edges else ''}"
+                for name, value in chosen.items()
+            ]
             row = [arm]
             for name in measures:
                 lost = self.lost(name, arm)
                 kept = self[name][arm][np.isfinite(self[name][arm])]
-                row.append(f"{kept.mean():.3g}" * (len(kept) > 0) + (f" ({lost} lost)" if lost else ""))
+                row.append(
+                    _text(kept.mean()) * (len(kept) > 0) + (f" ({lost} lost)" if lost else "")
+                )
             table.append([*row, *([", ".join(words)] if tuned else [])])
         widths = [max(map(len, column)) for column in zip(*table)]
-        lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in table]
+        lines += [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
+            for row in table
+        ]
         return "\n".join(lines)
 
     def _two(self, measure, *arms):
@@ -340,7 +400,7 @@ def contest(
     """Tune every arm by itself, and judge what was chosen on fresh seeds.
 
     Of each arm's trials the one with the lowest mean of the measure `by` over the tuning seeds is
-    chosen; a trial that loses a run is as bad as can be.
+    chosen, the first of them where they tie; a trial that loses a run is as bad as can be.
 
     Parameters
     ----------
@@ -358,10 +418,11 @@ def contest(
     budget : str, optional
         In words, for the result to say; a :class:`Task` knows its own.
     folder : path, optional
-        Where every finished arm is kept, as for :func:`~trainlab.sweep.sweep`: a contest that was interrupted
-        goes on from there. Without it, see `finished` there.
+        Where every finished arm is kept, as for :func:`~trainlab.sweep.sweep`: a contest that was
+        interrupted goes on from there. Without it, see `finished` there.
     n_jobs : int
-        Processes, one arm in each; -1 takes one for each core. A Dask cluster as for :func:`~trainlab.sweep.sweep`.
+        Processes, one arm in each; -1 takes one for each core. A Dask cluster as for
+        :func:`~trainlab.sweep.sweep`.
     progress : bool
         Show a bar in a terminal (needs tqdm).
 
@@ -400,14 +461,20 @@ def contest(
     trials = {name: arm.trials for name, arm in arms.items()}
     counts = {name: len(values) for name, values in trials.items()}
     if len(set(counts.values())) != 1:
-        raise ValueError(f"a fair contest gives every arm the same number of trials, at least one, received {counts}")
-    settings = {name: [arm.setting(values) for values in trials[name]] for name, arm in arms.items()}
+        raise ValueError(
+            f"a fair contest gives every arm the same number of trials, at least one, received {counts}"
+        )
+    settings = {
+        name: [arm.setting(values) for values in trials[name]] for name, arm in arms.items()
+    }
     places, tuning = dict.fromkeys(arms, 0), {}
     options = {"n_jobs": n_jobs, "progress": progress}
 
     if max(counts.values()) > 1:
         if by is None or len(tuning_seeds) == 0:
-            raise ValueError(f"to choose, a contest needs by and tuning_seeds, received {by!r} and {tuning_seeds!r}")
+            raise ValueError(
+                f"to choose, a contest needs by and tuning_seeds, received {by!r} and {tuning_seeds!r}"
+            )
         if both := sorted({int(seed) for seed in seeds} & {int(seed) for seed in tuning_seeds}):
             raise ValueError(f"a seed must not tune and judge, received {both} for both")
         # Curves are for what is judged.
@@ -416,22 +483,44 @@ def contest(
         checks.one_of("by", by, tuple(tuning))
         for name, values in tuning[by].items():
             if values.ndim != 2:
-                raise ValueError(f"by must be a measure with one number a run, received {by!r} with shape {values.shape[2:]} a run")
+                raise ValueError(
+                    f"by must be a measure with one number a run, received {by!r} with shape {values.shape[2:]} a run"
+                )
             means = np.where(np.isfinite(values), values, np.inf).mean(axis=1)
-            places[name] = int(means.argmin())
+            # Counts of mistakes tie, and a tie must not be decided by a rounding: the first one
+            # wins.
+            places[name] = int(np.argmax(means <= means.min() + 1e-9 * abs(means.min())))
 
     chosen = {name: trials[name][place] for name, place in places.items()}
     best = {name: settings[name][place] for name, place in places.items()}
-    judged = _sweep(task, {name: [setting] for name, setting in best.items()}, seeds, folder, "judging", options)
-    found = {name: {arm: values[0] for arm, values in by_arm.items()} for name, by_arm in judged.items()}
+    judged = _sweep(
+        task, {name: [setting] for name, setting in best.items()}, seeds, folder, "judging", options
+    )
+    found = {
+        name: {arm: values[0] for arm, values in by_arm.items()} for name, by_arm in judged.items()
+    }
     edges = {name: edge for name, arm in arms.items() if (edge := arm.edges(chosen[name]))}
-    curves = {name.removeprefix("curve/"): found.pop(name) for name in list(found) if name.startswith("curve/")}
+    curves = {
+        name.removeprefix("curve/"): found.pop(name)
+        for name in list(found)
+        if name.startswith("curve/")
+    }
     every = getattr(task, "every", None)
     looks = np.arange(every, task.updates + 1, every) if every else np.arange(0)  # type: ignore[attr-defined]
     if budget is None:
         budget = "; ".join(dict.fromkeys(_budget(task, setting) for setting in best.values()))
     return Contest(
-        found, chosen, best, edges, tuning, curves, looks, by if tuning else None, list(tuning_seeds), list(seeds), budget
+        found,
+        chosen,
+        best,
+        edges,
+        tuning,
+        curves,
+        looks,
+        by if tuning else None,
+        list(tuning_seeds),
+        list(seeds),
+        budget,
     )
 
 
@@ -440,12 +529,18 @@ def _sweep(task, settings, seeds, folder, part, options):
 
     def train(seeds, settings):
         # A sweep has one row a seed.
-        return {name: np.moveaxis(np.asarray(values), 0, 1) for name, values in task(settings, seeds).items()}
+        return {
+            name: np.moveaxis(np.asarray(values), 0, 1)
+            for name, values in task(settings, seeds).items()
+        }
 
     arms = {name: {"settings": tried} for name, tried in settings.items()}
-    results = sweep(train, arms, seeds=seeds, folder=None if folder is None else Path(folder, part), **options)
+    results = sweep(
+        train, arms, seeds=seeds, folder=None if folder is None else Path(folder, part), **options
+    )
     return {
-        name: {arm: np.moveaxis(values[a], 0, 1) for a, arm in enumerate(arms)} for name, values in results.values.items()
+        name: {arm: np.moveaxis(values[a], 0, 1) for a, arm in enumerate(arms)}
+        for name, values in results.values.items()
     }
 
 
@@ -455,8 +550,28 @@ def _budget(task, setting):
     return task.but(**{name: value for name, value in setting.items() if name != "schedule"}).budget
 
 
+def _alike(first, second):
+    """Say whether two options are the same; those with partial arguments and dicts are, if their parts are."""
+    if isinstance(first, functools.partial) and isinstance(second, functools.partial):
+        return all(
+            _alike(getattr(first, part), getattr(second, part))
+            for part in ("func", "args", "keywords")
+        )
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(
+            _alike(first[name], second[name]) for name in first
+        )
+    try:
+        return first is second or bool(first == second)
+    except ValueError:  # arrays: then they are trained apart
+        return False
+
+
 def _text(value):
-    return f"{value:.3g}" if isinstance(value, Real) else checks.describe(value)
+    if not isinstance(value, Real):
+        return checks.describe(value)
+    size = abs(float(value))
+    return f"{value:,.0f}" if 1000 <= size < 1e6 else f"{value:.3g}"
 
 
 def _logarithm(values):

@@ -9,7 +9,11 @@ from trainlab.losses.reduction import Loss, reduce_loss
 
 
 def kl_divergence(
-    logits: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None = None, reduction: str = "mean"
+    logits: ArrayLike,
+    targets: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    reduction: str = "mean",
 ) -> Loss:
     r"""Kullback–Leibler divergence from the targets to the softmax of logits.
 
@@ -17,8 +21,8 @@ def kl_divergence(
               \frac{\partial \ell_i}{\partial z_{ik}} = p_{ik} - q_{ik}, \qquad p = \operatorname{softmax}(z)
 
     It is :func:`~trainlab.losses.soft_cross_entropy` less the entropy of the targets, so it is 0
-    where both distributions agree. :math:`0 \log 0 = 0`; a class with a target above 0 and a logit of
-    minus infinity costs infinity. Kullback and Leibler (1951), *On information and sufficiency*.
+    where both distributions agree. :math:`0 \log 0 = 0`; a class with a target above 0 and a logit
+    of minus infinity costs infinity. Kullback and Leibler (1951), *On information and sufficiency*.
 
     Parameters
     ----------
@@ -27,7 +31,8 @@ def kl_divergence(
         Probabilities (not their logarithms): each row between 0 and 1 with sum 1 (to 0.001).
     weights : array, shape (...), optional
     reduction : "mean", "sum" or "none"
-        The mean is over rows. (PyTorch's mean is over entries, and warns that this is no divergence.)
+        The mean is over rows. (PyTorch's mean is over entries, and warns that this is no
+        divergence.)
 
     Returns
     -------
@@ -72,10 +77,10 @@ def distillation(
     .. math:: \ell_i = T^2 \sum_k q_{ik} \log \frac{q_{ik}}{p_{ik}}, \qquad
               \frac{\partial \ell_i}{\partial z_{ik}} = T\,(p_{ik} - q_{ik})
 
-    with :math:`p = \operatorname{softmax}(z / T)` for the student's logits :math:`z` and the same for
-    the teacher's :math:`q`. The factor :math:`T^2` keeps the gradient's size when :math:`T` grows.
-    Hinton, Vinyals and Dean (2015), *Distilling the knowledge in a neural network* (there with the
-    cross-entropy, which differs by the teacher's entropy, a constant).
+    with :math:`p = \operatorname{softmax}(z / T)` for the student's logits :math:`z` and the same
+    for the teacher's :math:`q`. The factor :math:`T^2` keeps the gradient's size when :math:`T`
+    grows. Hinton, Vinyals and Dean (2015), *Distilling the knowledge in a neural network* (there
+    with the cross-entropy, which differs by the teacher's entropy, a constant).
 
     Parameters
     ----------
@@ -113,7 +118,9 @@ def distillation(
         student, teacher = soften(student, temperature), soften(teacher, temperature)
         log_q, q = numerics.log_softmax(teacher), numerics.softmax(teacher)
         values = temperature**2 * _divergence(q, log_q, numerics.log_softmax(student))
-        return reduce_loss(values, temperature * softmax_minus(student, q), weights, reduction, dtype)
+        return reduce_loss(
+            values, temperature * softmax_minus(student, q), weights, reduction, dtype
+        )
 
 
 def soften(logits, temperature):

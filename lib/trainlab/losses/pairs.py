@@ -10,7 +10,11 @@ from trainlab.losses.reduction import Loss, reduce_loss, rounded
 
 
 def info_nce(
-    similarities: ArrayLike, *, temperature: float, weights: ArrayLike | None = None, reduction: str = "mean"
+    similarities: ArrayLike,
+    *,
+    temperature: float,
+    weights: ArrayLike | None = None,
+    reduction: str = "mean",
 ) -> Loss:
     r"""InfoNCE: each row has to find its own partner among all columns.
 
@@ -52,7 +56,9 @@ def info_nce(
     """
     similarities = checks.logits("similarities", similarities)
     if similarities.ndim < 2 or similarities.shape[-1] < similarities.shape[-2]:
-        raise ValueError(f"similarities need a column for each row at least, received shape {similarities.shape}")
+        raise ValueError(
+            f"similarities need a column for each row at least, received shape {similarities.shape}"
+        )
     temperature = checks.number("temperature", temperature, above=0)
     partners = np.broadcast_to(np.arange(similarities.shape[-2]), similarities.shape[:-1])
     with np.errstate(all="ignore"):
@@ -75,11 +81,11 @@ def triplet(
               \frac{\partial \ell_i}{\partial d^+_i} = -\frac{\partial \ell_i}{\partial d^-_i}
                   = \begin{cases} 1 & d^+_i - d^-_i + m > 0 \\ 0 & \text{otherwise} \end{cases}
 
-    with :math:`d^+` and :math:`d^-` the distances `positive` and `negative`, and :math:`m` = `margin`.
-    Schroff, Kalenichenko and Philbin (2015), *FaceNet*, with squared Euclidean distances. The loss
-    sees distances, not embeddings, so any distance will do. With :math:`d^\pm = \lVert a - p^\pm \rVert^2`
-    the embeddings' gradients are `gradient` times :math:`2(p^- - p^+)` for the anchor, :math:`2(p^+ - a)`
-    for the positive and :math:`2(a - p^-)` for the negative.
+    with :math:`d^+` and :math:`d^-` the distances `positive` and `negative`, and :math:`m` =
+    `margin`. Schroff, Kalenichenko and Philbin (2015), *FaceNet*, with squared Euclidean distances.
+    The loss sees distances, not embeddings, so any distance will do. With :math:`d^\pm = \lVert a -
+    p^\pm \rVert^2` the embeddings' gradients are `gradient` times :math:`2(p^- - p^+)` for the
+    anchor, :math:`2(p^+ - a)` for the positive and :math:`2(a - p^-)` for the negative.
 
     Parameters
     ----------
@@ -114,7 +120,9 @@ def triplet(
     margin = checks.number("margin", margin, low=0)
     with np.errstate(all="ignore"):
         slack = positive - negative + margin
-        return reduce_loss(np.maximum(slack, 0), (slack > 0).astype(slack.dtype), weights, reduction, dtype)
+        return reduce_loss(
+            np.maximum(slack, 0), (slack > 0).astype(slack.dtype), weights, reduction, dtype
+        )
 
 
 def preference(
@@ -133,9 +141,9 @@ def preference(
 
     with :math:`c` and :math:`r` the scores `chosen` and `rejected`, and :math:`\beta` = `beta`.
     Bradley and Terry (1952), *Rank analysis of incomplete block designs*. With rewards as scores it
-    trains reward models (Ouyang et al. 2022). With :math:`\log \pi(y \mid x) - \log \pi_0(y \mid x)`
-    as scores, :math:`\pi_0` the model before, it is DPO (Rafailov et al. 2023, *Direct preference
-    optimization*).
+    trains reward models (Ouyang et al. 2022). With :math:`\log \pi(y \mid x) - \log \pi_0(y \mid
+    x)` as scores, :math:`\pi_0` the model before, it is DPO (Rafailov et al. 2023, *Direct
+    preference optimization*).
 
     Parameters
     ----------
@@ -169,4 +177,6 @@ def preference(
     beta = checks.number("beta", beta, above=0)
     with np.errstate(all="ignore"):
         lead = beta * (chosen - rejected)
-        return reduce_loss(numerics.softplus(-lead), -beta * numerics.sigmoid(-lead), weights, reduction, dtype)
+        return reduce_loss(
+            numerics.softplus(-lead), -beta * numerics.sigmoid(-lead), weights, reduction, dtype
+        )

@@ -37,12 +37,16 @@ def weighed_sum(loss: Loss | tuple, weights: np.ndarray | None, axis: int) -> tu
     values: Any = loss[0]
     counts = getattr(loss, "weights", None)
     if counts is not None and counts.shape != values.shape:
-        raise ValueError(f"the loss returned weights of shape {counts.shape} for values of shape {values.shape}")
+        raise ValueError(
+            f"the loss returned weights of shape {counts.shape} for values of shape {values.shape}"
+        )
     if weights is None:
         runs = len(values) if axis else 1
         return _sum(values, axis), values.size // runs if counts is None else _sum(counts, axis)
     if weights.shape != values.shape[: weights.ndim]:
-        raise ValueError(f"weights have shape {weights.shape}, the losses {values.shape}; losses do not broadcast")
+        raise ValueError(
+            f"weights have shape {weights.shape}, the losses {values.shape}; losses do not broadcast"
+        )
     # One weight for an example of several numbers counts for each of them.
     weights = np.broadcast_to(_trailing(weights, values), values.shape)
     # What does not count may be infinite, and 0 * inf is NaN.
@@ -50,7 +54,9 @@ def weighed_sum(loss: Loss | tuple, weights: np.ndarray | None, axis: int) -> tu
     return value, _sum(weights if counts is None else weights * counts, axis)
 
 
-def gradient_of_mean(gradient: np.ndarray, weights: np.ndarray | None, total: float | np.ndarray) -> np.ndarray:
+def gradient_of_mean(
+    gradient: np.ndarray, weights: np.ndarray | None, total: float | np.ndarray
+) -> np.ndarray:
     """Return the gradient of a weighted sum over `total`, from the derivative of each value.
 
     Parameters
@@ -74,7 +80,9 @@ def some_weight(weight: float | np.ndarray, step: int) -> float | np.ndarray:
     """Return the weight of an update, or refuse one of 0: nothing is left to average."""
     if type(weight) is not int and not np.all(weight > 0):  # a whole number counts examples
         which = f" of replicas {np.flatnonzero(weight == 0).tolist()}" if np.ndim(weight) else ""
-        raise ValueError(f"the weights{which} at step {step} are all zero: nothing is left to average")
+        raise ValueError(
+            f"the weights{which} at step {step} are all zero: nothing is left to average"
+        )
     return weight
 
 
