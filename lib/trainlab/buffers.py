@@ -122,13 +122,13 @@ def together(*dicts: Any) -> tuple[Arrays, ...]:
     >>> together(params, gradients) == (params, gradients)
     True
     """
-    layout = getattr(dicts[0], "layout", None)
-    # An optimizer without state has an empty dict of it.
-    wholes: list = [whole_of(each) if each else each for each in dicts]
-    if any(
-        whole is None or each and each.layout is not layout for each, whole in zip(dicts, wholes)
-    ):
-        return dicts
+    layout, wholes = getattr(dicts[0], "layout", None), []
+    for each in dicts:
+        # An optimizer without state has an empty dict of it.
+        whole = whole_of(each) if each else each
+        if whole is None or each and each.layout is not layout:
+            return dicts
+        wholes.append(whole)
     return tuple(wholes)
 
 
