@@ -156,6 +156,7 @@ class Trainer:
         self.replicas, self.seeds, self.schedules = per_replica(replicas, seed, schedule)
         self._shape = () if self.replicas is None else (self.replicas,)
 
+        buffers.keep_freed_memory()
         params = initial(model, self.seeds, self.replicas)
         self._nobody = np.zeros(self._shape, bool)
         self._now = _Moment(0, params, optimizer.init(params), self._nobody, (), False)
@@ -365,8 +366,8 @@ class Trainer:
     def _losses(self, predictions, targets, weights):
         """Return each run's weighted sum of losses, its weight, the derivative of each loss, and which runs are lost."""
         runs, lost = len(self._shape), self._nobody
-        axes = tuple(range(runs, predictions.ndim))
         if not np.isfinite(predictions).all():
+            axes = tuple(range(runs, predictions.ndim))
             lost = ~np.isfinite(predictions).all(axis=axes)
             self._refuse(lost, "predictions")
             predictions = np.where(np.expand_dims(lost, axes), 0, predictions)
@@ -377,7 +378,8 @@ class Trainer:
             self._refuse(~np.isfinite(value), "losses")
             lost = lost | ~np.isfinite(value)
         if lost is not self._nobody:
-            gradient = np.where(np.expand_dims(lost, axes), gradient.dtype.type(np.nan), gradient)
+            rows = np.expand_dims(lost, tuple(range(runs, gradient.ndim)))
+            gradient = np.where(rows, gradient.dtype.type(np.nan), gradient)
         return value, weight, gradient, lost
 
     def _refuse(self, lost, what):

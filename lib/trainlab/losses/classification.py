@@ -122,9 +122,10 @@ def softmax_cross_entropy(
     with np.errstate(all="ignore"):
         for start in range(0, len(flat), height):
             block = slice(start, start + height)
+            some = flat[block]
             # Where each row starts among all entries: one index reaches an entry quicker than two.
-            starts = np.arange(0, flat[block].size, classes)
-            peak = flat[block].reshape(-1)[starts + flat[block].argmax(axis=-1)]
+            starts = np.arange(0, some.size, classes)
+            peak = some.reshape(-1)[starts + some.argmax(axis=-1)]
             # The maximum of a row is finite unless the row holds NaN, plus infinity or nothing
             # else.
             if not np.isfinite(peak).all():
@@ -134,7 +135,7 @@ def softmax_cross_entropy(
                     f"logits need a finite maximum in each row, received {flat[row]} at index {index}"
                 )
             values[block] = _cross_entropy_rows(
-                flat[block],
+                some,
                 starts + labels[block],
                 peak[:, None],
                 factor if weights is None else factor[block],
