@@ -223,8 +223,9 @@ def takes_out(method: Callable) -> bool:
 def keep_freed_memory() -> None:
     """Have the system's ``malloc`` keep what is freed for what is asked for next, up to 16 MB.
 
-    The arrays that an update makes on its way are freed soon and made again in the next one. glibc hands
-    such memory back to the system and fetches it anew, page by page, which was 4 of 9 milliseconds of an
-    update of a small decoder. It keeps as much as the largest array that it has seen come and go.
+    The arrays that an update makes on its way are freed soon and made again in the next one. glibc
+    hands such memory back to the system and fetches it anew, page by page, which was 4 of 9
+    milliseconds of an update of a small decoder. It keeps as much as the largest array that it has
+    seen come and go.
     """
     np.empty(2**24, np.uint8)

@@ -15,7 +15,7 @@ PARTS = {
     "verdict": "depends",
     "note": "on noise",
     "effects": {
-        "ratio": Interval(0.26789, 0.2, 0.3, n=8),
+        "ratio": Interval(0.26789, 0.2, 0.3, n=8, confidence=1 - 0.05 / 9),
         "runs": 1234,
         "share": np.float64(0.123456),
         "best": "cosine",
@@ -73,7 +73,7 @@ def test_its_record_is_json_in_order_with_three_digits():
             "low": 0.2,
             "high": 0.3,
             "n": 8,
-            "confidence": 0.95,
+            "confidence": 0.994444,
         },
         {"what": "runs", "text": "1,234"},
         {"what": "share", "text": "0.123"},

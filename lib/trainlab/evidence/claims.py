@@ -149,5 +149,5 @@ def _ends(value):
     # JSON has no infinity.
     return {name: end for name, end in ends.items() if np.isfinite(end)} | {
         "n": value.n,
-        "confidence": value.confidence,
+        "confidence": round(value.confidence, 6),
     }
