@@ -13,6 +13,7 @@ assignment, and asked a second time at the same step it only acts again on what 
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -83,12 +84,23 @@ def remembered(callbacks: Iterable[Callable], owed: Iterable[Callable], stopping
     }
 
 
-def reminded(callbacks: Iterable[Callable], memory: dict) -> list:
-    """Give callbacks their states of a memory back, and return which of them are owed the last update."""
-    kept = stateful(callbacks)
-    for each, state in zip(kept, memory["states"]):
-        each.state = state
-    return [kept[place] for place in memory["owed"]]
+def adopted(
+    callback: Any, trainer: Any, owed: Iterable[Callable], memory: dict | None
+) -> tuple[list, tuple]:
+    """Return a call's callbacks, and which of them are owed the last update.
+
+    The first after a resume get their states of a `memory` back, and are owed what that says.
+    """
+    callbacks = checked(callback, memory)
+    for each in callbacks:
+        if hasattr(each, "begin"):
+            each.begin(trainer)
+    if memory is not None:
+        kept = stateful(callbacks)
+        for each, state in zip(kept, memory["states"]):
+            each.state = state
+        owed = [kept[place] for place in memory["owed"]]
+    return callbacks, tuple(each for each in callbacks if among(each, owed))
 
 
 class Evaluation:

@@ -9,7 +9,6 @@ interrupts a training, Ctrl-C say, an update has happened or it has not, and ``f
 """
 
 import copy
-import math
 import os
 import uuid
 from collections.abc import Callable, Sequence
@@ -22,7 +21,7 @@ from trainlab import batches, buffers, callbacks, checkpoints, checks
 from trainlab.batches import batch_order
 from trainlab.callbacks import Checkpoint, EarlyStopping, Evaluation, ReduceOnPlateau, StopTraining
 from trainlab.history import History, Rates
-from trainlab.losses.sums import divided, gradient_of_mean, some_weight, weighed_sum
+from trainlab.losses.sums import divided, gradient_of_mean, some_weight, weighed_losses
 from trainlab.models import Params
 from trainlab.optimizers import clip_by_global_norm
 from trainlab.progress import progress_bar
@@ -288,7 +287,9 @@ class Trainer:
         )
         given = {"x": x, "y": y, "weights": weights}
         data = batches.recognised(self._data, given, self.step, per_update, new_data)
-        self._adopt(callback)
+        adopted, owed = callbacks.adopted(callback, self, self._now.owed, self._memory)
+        self._now = self._now._replace(owed=owed)
+        self._callbacks, self._memory = adopted, None
         self._history.reserve(self.step, steps)
         self._rates.ask(self.step, steps)
         self._data = data
@@ -342,13 +343,16 @@ class Trainer:
         """Return the mean loss of an update's examples, its gradients, and which runs are lost."""
         params, lost = self._now.params, self._now.diverged
         gradients: Params = {}
-        value, weight, count = 0.0, 0, x.shape[len(self._shape)]
-        parts = batches.parts(x, y, weights, self.accumulate, axis=len(self._shape))
+        axis = len(self._shape)
+        value, weight, count = 0.0, 0, x.shape[axis]
+        parts = batches.parts(x, y, weights, self.accumulate, axis)
         for part, (part_x, part_y, part_weights) in enumerate(parts):
             predictions, cache = self.model.forward(params, part_x)
-            part_value, part_weight, gradient, bad = self._losses(predictions, part_y, part_weights)
+            part_value, part_weight, gradient, bad = weighed_losses(
+                self.loss, predictions, part_y, part_weights, axis, self._refuse
+            )
             value, weight = value + part_value, weight + part_weight
-            lost = lost if bad is self._nobody else lost | bad
+            lost = lost if bad is None else lost | bad
             # Of several parts the weight is known after the last; until then the number of examples
             # stands in.
             total = some_weight(weight, self.step) if self.accumulate == 1 else count
@@ -362,25 +366,6 @@ class Trainer:
             )
         loss = value / weight
         return loss if lost is self._nobody else np.where(lost, np.inf, loss), gradients, lost
-
-    def _losses(self, predictions, targets, weights):
-        """Return each run's weighted sum of losses, its weight, the derivative of each loss, and which runs are lost."""
-        runs, lost = len(self._shape), self._nobody
-        if not np.isfinite(predictions).all():
-            axes = tuple(range(runs, predictions.ndim))
-            lost = ~np.isfinite(predictions).all(axis=axes)
-            self._refuse(lost, "predictions")
-            predictions = np.where(np.expand_dims(lost, axes), 0, predictions)
-        loss = self.loss(predictions, targets, reduction="none")
-        value, weight = weighed_sum(loss, weights, runs)
-        gradient = loss[1]
-        if not (math.isfinite(value) if self.replicas is None else np.isfinite(value).all()):
-            self._refuse(~np.isfinite(value), "losses")
-            lost = lost | ~np.isfinite(value)
-        if lost is not self._nobody:
-            rows = np.expand_dims(lost, tuple(range(runs, gradient.ndim)))
-            gradient = np.where(rows, gradient.dtype.type(np.nan), gradient)
-        return value, weight, gradient, lost
 
     def _refuse(self, lost, what):
         if self.on_divergence == "raise":
@@ -403,18 +388,6 @@ class Trainer:
         params, state = copy.deepcopy((params, state))
         self.optimizer.update(params, gradients, state, rate)
         return params, state
-
-    def _adopt(self, callback):
-        """Take over a call's callbacks; the first after a resume get their memory back."""
-        adopted = callbacks.checked(callback, self._memory)
-        for each in adopted:
-            if hasattr(each, "begin"):
-                each.begin(self)
-        owed = self._now.owed if self._memory is None else callbacks.reminded(adopted, self._memory)
-        self._now = self._now._replace(
-            owed=tuple(each for each in adopted if callbacks.among(each, owed))
-        )
-        self._callbacks, self._memory = adopted, None
 
     def _ask_callbacks(self):
         """Call those that have not seen the last update; return whether one of them asked to stop."""
@@ -454,8 +427,11 @@ class Trainer:
         weights = None if weights is None else np.broadcast_to(weights, self._shape + weights.shape)
         with np.errstate(over="ignore", invalid="ignore"):
             predictions = self.model.forward(self.params, x)[0]
-            value, weight, _, lost = self._losses(predictions, y, weights)
-            value = np.where(lost, np.inf, value / some_weight(weight, self.step))
+            value, weight, _, lost = weighed_losses(
+                self.loss, predictions, y, weights, len(self._shape), self._refuse
+            )
+            value = value / some_weight(weight, self.step)
+            value = value if lost is None else np.where(lost, np.inf, value)
         return float(value) if self.replicas is None else value
 
     def save(self, path: str | os.PathLike) -> None:

@@ -1,5 +1,7 @@
 """Sums over the examples of an update, for one run or for each of several: what a trainer needs of a loss."""
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -52,6 +54,46 @@ def weighed_sum(loss: Loss | tuple, weights: np.ndarray | None, axis: int) -> tu
     # What does not count may be infinite, and 0 * inf is NaN.
     value = _sum(np.where(weights > 0, values, 0) * weights, axis)
     return value, _sum(weights if counts is None else weights * counts, axis)
+
+
+def weighed_losses(
+    loss: Callable,
+    predictions: np.ndarray,
+    targets: np.ndarray,
+    weights: np.ndarray | None,
+    axis: int,
+    refuse: Callable,
+) -> tuple:
+    """Return the weighted sum of losses, its weight, the derivative of each loss, and which runs are lost.
+
+    A run is lost whose predictions or losses are not finite: ``refuse(lost, what)`` is called with the runs and what
+    it was. If it returns, their derivatives are NaN. Where no run is lost, the last is ``None``.
+
+    Parameters
+    ----------
+    loss : callable
+        As a trainer has it; asked for ``reduction="none"``.
+    predictions, targets, weights : arrays, the weights optional
+    axis : int
+        1 if the first axis is that of R replicas, otherwise 0.
+    refuse : callable
+    """
+    lost: Any = None
+    if not np.isfinite(predictions).all():
+        axes = tuple(range(axis, predictions.ndim))
+        lost = ~np.isfinite(predictions).all(axis=axes)
+        refuse(lost, "predictions")
+        predictions = np.where(np.expand_dims(lost, axes), 0, predictions)
+    found = loss(predictions, targets, reduction="none")
+    value, weight = weighed_sum(found, weights, axis)
+    gradient = found[1]
+    if not (np.isfinite(value).all() if axis else math.isfinite(value)):
+        refuse(~np.isfinite(value), "losses")
+        lost = ~np.isfinite(value) if lost is None else lost | ~np.isfinite(value)
+    if lost is not None:
+        rows = np.expand_dims(lost, tuple(range(axis, gradient.ndim)))
+        gradient = np.where(rows, gradient.dtype.type(np.nan), gradient)
+    return value, weight, gradient, lost
 
 
 def gradient_of_mean(
