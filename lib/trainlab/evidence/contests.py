@@ -441,10 +441,10 @@ def contest(
     Examples
     --------
     >>> from trainlab import data, losses, models
-    >>> from trainlab.schedules import Constant, Linear
+    >>> from trainlab.schedules import Constant, LinearDecay
     >>> task = Task(models.Linear(10, 1), losses.squared_error, data.diabetes(), updates=100, batch_size=8)
     >>> peaks = [0.1, 0.03, 0.01]
-    >>> arms = {"constant": Arm(Constant, peak=peaks), "linear": Arm(lambda peak: Linear(peak, 100), peak=peaks)}
+    >>> arms = {"constant": Arm(Constant, peak=peaks), "linear": Arm(lambda peak: LinearDecay(peak, 100), peak=peaks)}
     >>> found = contest(task, arms, by="validation", tuning_seeds=range(100, 104), seeds=range(8))
     >>> print(found)
     100 updates of 8 examples; 8 fresh seeds; validation chose out of 3, with 4 other seeds
