@@ -93,15 +93,13 @@ def inspect(browser, axe, path, widths=tuple(SCHEMES)):
         wide = tab.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         if wide > 0:
             found.append(f"{width}: is {wide} pixels wider than the screen")
-        # A scheme changes colours and nothing else, and an article has the same colours at both
-        # widths: a second look at them, which takes axe the longest, could find nothing new. What
-        # surrounds the article differs by width.
+        # A scheme changes colours and nothing else, and a width changes what surrounds the article:
+        # a second look at the article's structure, or at its colours in one scheme, takes axe the
+        # longest and could find nothing new.
         whole, other = SCHEMES[width]
-        for scheme, where, rules in (
-            (whole, PAGE, OTHERS),
-            (whole, PAGE, COLOURS),
-            (other, FRAME, COLOURS),
-        ):
+        structure = PAGE if width == widths[0] else FRAME
+        looks = ((whole, structure, OTHERS), (whole, PAGE, COLOURS), (other, FRAME, COLOURS))
+        for scheme, where, rules in looks:
             if rules is COLOURS:
                 tab.evaluate(HIDE_REPEATED_WORDS)
             tab.emulate_media(color_scheme=scheme)
