@@ -23,7 +23,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 export NOTEBOOKS
 unexport MPLBACKEND
 
-.PHONY: help book test test-library test-notebooks test-sabotage test-site test-interop bench mutants lab notebooks clean
+.PHONY: help book test check format lint test-library test-notebooks test-sabotage test-site test-interop bench mutants lab notebooks lock clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
@@ -32,8 +32,20 @@ book: $(READY) ## Build the website from the stored outputs
 	$(VENV)/bin/jupyter-book build --keep-going --quiet .
 	@echo "The book is built. Open $(CURDIR)/_build/html/index.html"
 
-test: test-library test-notebooks test-sabotage test-site ## Run every check
+test: lint test-library test-notebooks test-sabotage test-site ## Run every check
 	@echo "All checks passed."
+
+check: lint test-library ## The minutes before a commit: form, types, the library's tests, and the chapters that changed
+	@changed=$$(git diff --name-only --diff-filter=d HEAD -- 'chapters/*.ipynb'); \
+	test -z "$$changed" || $(MAKE) test-notebooks NOTEBOOKS="$$changed"
+
+lint: $(READY) ## Check the form of all code, notebooks too
+	$(RUN) ruff format --check --quiet . || { echo "Some files are not formatted: make format"; exit 1; }
+	$(RUN) ruff check --quiet .
+
+format: $(READY) ## Format all code, and mend what can be mended by itself
+	$(RUN) ruff check --fix --quiet .
+	$(RUN) ruff format --quiet .
 
 test-library: $(READY) ## Check the library's types, test it and the examples in its docstrings
 	$(RUN) mypy
@@ -74,6 +86,10 @@ lab: $(READY) ## Open the chapters in JupyterLab (LAB=... for its options)
 
 notebooks: $(READY) ## Execute the notebooks and store their outputs (NOTEBOOKS=... for some)
 	$(VENV)/bin/python tests/notebooks/store.py $(NOTEBOOKS)
+
+lock: $(READY) ## Write requirements.txt anew from the groups in pyproject.toml
+	$(RUN) uv --quiet pip compile pyproject.toml --group book --group test --group lab --universal --python-version 3.11 \
+	    --annotation-style line --custom-compile-command "make lock" --output-file requirements.txt
 
 clean: ## Delete what was built, the environment excepted
 	rm -rf _build .pytest_cache .hypothesis .mypy_cache

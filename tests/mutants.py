@@ -1,6 +1,7 @@
 """Plant faults in the library and compare those that no test finds with tests/mutants.md, which says why.
 
-    python tests/mutants.py [PATTERN...]    such as "trainlab.files*"; without one, the page is brought up to date
+    python tests/mutants.py [PATTERN...]    such as "trainlab.files*"; without one, the page is
+    brought up to date
 
 Call it through `make mutants`.
 """
@@ -19,7 +20,10 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "tests" / "mutants.md"
 WORK = ROOT / "_build" / "mutants"
 NEW = "Not explained yet."
-TYPED = tuple(f"trainlab.{module}" for module in ("checks", "evidence", "losses", "numerics", "optimizers", "schedules"))
+TYPED = tuple(
+    f"trainlab.{module}"
+    for module in ("checks", "evidence", "losses", "numerics", "optimizers", "schedules")
+)
 IN_ONE_PROCESS = """
 import functools
 import joblib.parallel
@@ -40,9 +44,10 @@ def stage():
     shutil.copytree(ROOT / "lib" / "trainlab", WORK / "src" / "trainlab")
     shutil.copytree(ROOT / "tests" / "library", WORK / "tests")
     (WORK / "tests" / "test_package.py").unlink()  # which packs the files of the project's root
-    # A copy of each function for each of its faults is too much to read for a fingerprint: here the library's code
-    # counts by its name, and the tests of what is read there are left out by the configuration. And joblib's processes
-    # are threads: mutmut waits for its own processes, and would wait for those for ever.
+    # A copy of each function for each of its faults is too much to read for a fingerprint: here the
+    # library's code counts by its name, and the tests of what is read there are left out by the
+    # configuration. And joblib's processes are threads: mutmut waits for its own processes, and
+    # would wait for those for ever.
     with open(WORK / "tests" / "conftest.py", "a", encoding="utf-8") as file:
         file.write(IN_ONE_PROCESS)
     (WORK / "mutants" / "src").mkdir(parents=True, exist_ok=True)
@@ -66,7 +71,11 @@ def results(patterns):
 def described(name, path):
     """The function of a fault and its changed line, as the page has them."""
     from mutmut.mutation.diff_apply import get_diff_for_mutant
-    from mutmut.utils.format_utils import get_module_from_key, mangled_name_from_mutant_name, parse_mutant_key
+    from mutmut.utils.format_utils import (
+        get_module_from_key,
+        mangled_name_from_mutant_name,
+        parse_mutant_key,
+    )
 
     mangled = mangled_name_from_mutant_name(name)
     module = get_module_from_key(mangled)
@@ -74,16 +83,34 @@ def described(name, path):
     place = ".".join(filter(None, [module.removeprefix("trainlab."), owner, function]))
     lines = get_diff_for_mutant(name, path=path).split("\n")[3:]
     changed = [line[1:].strip() for line in lines if line.startswith("+")]
-    return place, " ".join(changed) or "nothing, instead of " + " ".join(line[1:].strip() for line in lines if line.startswith("-"))
+    return place, " ".join(changed) or "nothing, instead of " + " ".join(
+        line[1:].strip() for line in lines if line.startswith("-")
+    )
 
 
 def found_by_types(name):
     """Whether the tests of every type, which are too slow to try on every fault, find this one."""
     if not name.startswith(TYPED):
         return False
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-k", "types and not has_a_row", "tests"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-k",
+        "types and not has_a_row",
+        "tests",
+    ]
     surroundings = {**os.environ, "MUTANT_UNDER_TEST": name}
-    return subprocess.run(command, cwd=WORK / "mutants", env=surroundings, capture_output=True, timeout=600).returncode == 1
+    return (
+        subprocess.run(
+            command, cwd=WORK / "mutants", env=surroundings, capture_output=True, timeout=600
+        ).returncode
+        == 1
+    )
 
 
 def compare(page, survivors):
@@ -104,7 +131,11 @@ def compare(page, survivors):
                 left[place, line] -= 1
                 kept[reason].append(f"- `{place}`: `` {line} ``")
             elif number:
-                its = list(Counter({key: count for key, count in left.items() if key[0] == place}).elements())[: int(number)]
+                its = list(
+                    Counter(
+                        {key: count for key, count in left.items() if key[0] == place}
+                    ).elements()
+                )[: int(number)]
                 left -= Counter(its)
                 kept[reason] += [f"- `{place}`: {len(its)}"] if its else []
     return kept, sorted(left.elements())
@@ -113,7 +144,10 @@ def compare(page, survivors):
 def rewritten(page, run, kept, new):
     """The page with this run's numbers, without the faults that are found now, and with the new ones at its end."""
     text = LAST_RUN.sub(lambda _: run, page.partition("\n## ")[0]).rstrip() + "\n"
-    for reason, bullets in {**kept, NEW: [f"- `{place}`: `` {line} ``" for place, line in new]}.items():
+    for reason, bullets in {
+        **kept,
+        NEW: [f"- `{place}`: `` {line} ``" for place, line in new],
+    }.items():
         count = sum(int(match[3] or 1) for match in map(BULLET.match, bullets))
         if bullets:
             text += f"\n## {count}: {reason}\n\n" + "\n".join(bullets) + "\n"
@@ -128,33 +162,49 @@ def main(patterns):
     paths = [str(WORK / "mutants" / "src"), str(Path(mutmut.__file__).parents[1])]
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
     command, left = [sys.executable, "-m", "mutmut", "run", "--max-children", "2", *patterns], None
-    # A fault that starts processes of its own may end the run; started again, it goes on behind that fault.
+    # A fault that starts processes of its own may end the run; started again, it goes on behind
+    # that fault.
     while status := subprocess.run(command).returncode:
         before, left = left, sum(end == "not checked" for _, _, end in results(patterns))
         if left == before or not left:
             return status
     ends = list(results(patterns))
     count = Counter(end for _, _, end in ends)
-    names = {name: described(name, path) for name, path, end in ends if end not in ("killed", "timeout", "segfault", "not checked")}
+    names = {
+        name: described(name, path)
+        for name, path, end in ends
+        if end not in ("killed", "timeout", "segfault", "not checked")
+    }
     page = PAGE.read_text("utf-8")
     unexplained = Counter(compare(page, list(names.values()))[1])
     looked_at = [name for name, fault in names.items() if unexplained[fault]]
     with ThreadPoolExecutor(2) as pool:
-        late = [name for name, found in zip(looked_at, pool.map(found_by_types, looked_at)) if found]
+        late = [
+            name for name, found in zip(looked_at, pool.map(found_by_types, looked_at)) if found
+        ]
     survivors = [fault for name, fault in names.items() if name not in late]
     kept, new = compare(page, survivors)
     print("\n".join(f"- `{place}`: `` {line} ``" for place, line in new))
-    tried, found = len(ends) - count["not checked"], len(late) + count["killed"] + count["timeout"] + count["segfault"]
+    tried, found = (
+        len(ends) - count["not checked"],
+        len(late) + count["killed"] + count["timeout"] + count["segfault"],
+    )
     if not patterns and not count["not checked"]:
         run = (
             f"The last whole run tried {tried:,} faults: **{found:,} were found ({found / tried:.1%}), "
             f"{count['timeout']} of them by running out of time, and {len(survivors)} were not.**"
         )
         PAGE.write_text(rewritten(page, run, kept, new), "utf-8")
-        print(f"{PAGE.relative_to(ROOT)} is up to date: read its `git diff`, and move what is not explained yet below its reason.")
+        print(
+            f"{PAGE.relative_to(ROOT)} is up to date: read its `git diff`, and move what is not explained yet below its reason."
+        )
     if count["not checked"]:
-        print(f"{count['not checked']} faults were not tried: run it again, and it goes on where it was.")
-    print(f"{tried} faults, {found} found, {len(survivors)} survivors, {len(new)} of them not explained in tests/mutants.md")
+        print(
+            f"{count['not checked']} faults were not tried: run it again, and it goes on where it was."
+        )
+    print(
+        f"{tried} faults, {found} found, {len(survivors)} survivors, {len(new)} of them not explained in tests/mutants.md"
+    )
     return 1 if new or count["not checked"] else 0
 
 

@@ -26,13 +26,25 @@ assert_type(loss.weights, np.ndarray | None)
 assert_type(huber([1.0], [2.0], delta=0.5), Loss)
 
 train, validation, test = data.digits()
-trainer = Trainer(MLP((64, 32, 10)), softmax_cross_entropy, AdamW(), schedule, batch_size=16, seed=[0, 1])
+trainer = Trainer(
+    MLP((64, 32, 10)), softmax_cross_entropy, AdamW(), schedule, batch_size=16, seed=[0, 1]
+)
 stopping = EarlyStopping(validation.x, validation.y, every=10, patience=3)
-watch = [Evaluation(test.x, test.y, every=5), ReduceOnPlateau(test.x, test.y, every=5, patience=2), stopping]
-assert_type(trainer.fit(train.x, train.y, epochs=1, callback=[*watch, Checkpoint("runs", every=10)]), Trainer)
+watch = [
+    Evaluation(test.x, test.y, every=5),
+    ReduceOnPlateau(test.x, test.y, every=5, patience=2),
+    stopping,
+]
+assert_type(
+    trainer.fit(train.x, train.y, epochs=1, callback=[*watch, Checkpoint("runs", every=10)]),
+    Trainer,
+)
 assert_type(trainer.history, dict[str, np.ndarray])
 assert_type(stopping.best, float | np.ndarray)
-assert_type(Trainer.resume("runs", Linear(1, 1), softmax_cross_entropy, SGD(), schedule, batch_size=16), Trainer)
+assert_type(
+    Trainer.resume("runs", Linear(1, 1), softmax_cross_entropy, SGD(), schedule, batch_size=16),
+    Trainer,
+)
 
 clipped, norm = clip_by_global_norm(trainer.params, 1.0)
 assert_type(clipped, dict[str, np.ndarray])
@@ -44,6 +56,8 @@ Decoder(5, 8, 4, 2, 1, padding=0)
 logits, cache = Decoder(5, 8, 4, 2, 1).forward(trainer.params, [[0, 1]])
 assert_type(logits, np.ndarray)
 
-results = sweep(lambda seeds, rate: {"loss": np.zeros(len(seeds))}, grid(rate=[0.1]), seeds=range(3))
+results = sweep(
+    lambda seeds, rate: {"loss": np.zeros(len(seeds))}, grid(rate=[0.1]), seeds=range(3)
+)
 assert_type(results, Results)
 assert_type(evidence.paired(results["loss"][0], results["loss"][1]).verdict(margin=0.1), str)

@@ -17,10 +17,19 @@ def take_front_picture(app):
     """
     source = Path(app.srcdir)
     cells = json.loads((source / FRONT_PAGE).read_text("utf-8"))["cells"]
-    outputs = [output for cell in cells if "front-page" in cell["metadata"].get("tags", []) for output in cell["outputs"]]
-    pictures = [output["data"]["image/png"] for output in outputs if "image/png" in output.get("data", {})]
+    outputs = [
+        output
+        for cell in cells
+        if "front-page" in cell["metadata"].get("tags", [])
+        for output in cell["outputs"]
+    ]
+    pictures = [
+        output["data"]["image/png"] for output in outputs if "image/png" in output.get("data", {})
+    ]
     if len(pictures) != 1:
-        raise ExtensionError(f"{FRONT_PAGE} must have one picture in cells tagged front-page, found {len(pictures)}")
+        raise ExtensionError(
+            f"{FRONT_PAGE} must have one picture in cells tagged front-page, found {len(pictures)}"
+        )
     picture = base64.b64decode("".join(pictures[0]))
     target = source / "book" / "_static" / "front-page.png"
     if not target.exists() or target.read_bytes() != picture:

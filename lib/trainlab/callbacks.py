@@ -11,8 +11,9 @@ assignment, and asked a second time at the same step it only acts again on what 
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,6 +24,83 @@ from trainlab.checkpoints import read, saved_files
 
 class StopTraining(Exception):
     """Raised by a callback to end the call of ``fit`` after this update, once the others had their turn."""
+
+
+def checked(callback: Callable | Sequence[Callable] | None, memory: dict | None) -> list:
+    """Return the callbacks of a call of ``fit`` as a list.
+
+    Raises
+    ------
+    TypeError
+        If one of them cannot be called.
+    ValueError
+        If a :class:`Checkpoint` is not the last, one is there twice, or they are not those of
+        `memory`, what
+        :func:`remembered` once returned.
+    """
+    callbacks: list = (
+        list(callback)
+        if isinstance(callback, (list, tuple))
+        else []
+        if callback is None
+        else [callback]
+    )
+    for each in callbacks:
+        if not callable(each):
+            raise TypeError(f"a callback must be callable, received {each!r}")
+    if any(isinstance(each, Checkpoint) for each in callbacks[:-1]):
+        raise ValueError(
+            "a Checkpoint must be the last callback: it saves what those before it did"
+        )
+    if len({id(each) for each in callbacks}) < len(callbacks):
+        raise ValueError("callbacks must be different objects, received one of them twice")
+    if memory is not None and memory["names"]:
+        received = [type(each).__name__ for each in stateful(callbacks)]
+        if memory["names"] != received:
+            raise ValueError(
+                f"this training was saved with the callbacks {memory['names']}, received {received}"
+            )
+    return callbacks
+
+
+def stateful(callbacks: Iterable[Callable]) -> list:
+    """Return those of the callbacks that remember something."""
+    return [each for each in callbacks if hasattr(each, "state")]
+
+
+def among(each: object, others: Iterable[object]) -> bool:
+    """Say whether this very object is one of the others."""
+    return any(each is other for other in others)
+
+
+def remembered(callbacks: Iterable[Callable], owed: Iterable[Callable], stopping: bool) -> dict:
+    """Return what a checkpoint keeps of callbacks: names, states, which are owed the last update, and a stop."""
+    kept = stateful(callbacks)
+    return {
+        "names": [type(each).__name__ for each in kept],
+        "states": [each.state for each in kept],
+        "owed": [place for place, each in enumerate(kept) if among(each, owed)],
+        "stopping": stopping,
+    }
+
+
+def adopted(
+    callback: Any, trainer: Any, owed: Iterable[Callable], memory: dict | None
+) -> tuple[list, tuple]:
+    """Return a call's callbacks, and which of them are owed the last update.
+
+    The first after a resume get their states of a `memory` back, and are owed what that says.
+    """
+    callbacks = checked(callback, memory)
+    for each in callbacks:
+        if hasattr(each, "begin"):
+            each.begin(trainer)
+    if memory is not None:
+        kept = stateful(callbacks)
+        for each, state in zip(kept, memory["states"]):
+            each.state = state
+        owed = [kept[place] for place in memory["owed"]]
+    return callbacks, tuple(each for each in callbacks if among(each, owed))
 
 
 class Evaluation:
@@ -72,7 +150,9 @@ class Evaluation:
         weights: ArrayLike | None = None,
     ):
         if measure is not None and weights is not None:
-            raise ValueError("weights are for the mean loss, received weights and a measure, which weighs by itself")
+            raise ValueError(
+                "weights are for the mean loss, received weights and a measure, which weighs by itself"
+            )
         self.x, self.y, self.measure, self.weights = x, y, measure, weights
         self.every = checks.integer("every", every, low=1)
         self._memories: dict = {}
@@ -147,8 +227,12 @@ class _Patience(Evaluation):
         self.patience = checks.integer("patience", patience, low=1)
         self.threshold = checks.number("threshold", threshold, low=0, below=1)
         if better is None and measure is not None:
-            raise ValueError("a measure of your own needs better='lower' or better='higher', received none: an accuracy is no loss")
-        self.better = checks.one_of("better", "lower" if better is None else better, ("lower", "higher"))
+            raise ValueError(
+                "a measure of your own needs better='lower' or better='higher', received none: an accuracy is no loss"
+            )
+        self.better = checks.one_of(
+            "better", "lower" if better is None else better, ("lower", "higher")
+        )
 
     def _after(self, trainer, value):
         state = super()._after(trainer, value)
@@ -158,8 +242,13 @@ class _Patience(Evaluation):
         # Relative to the size of the best value, whatever its sign; at the start nothing is known.
         margin = self.threshold * np.where(np.isfinite(best), np.abs(best), 0)
         # Those of an early stopping whose patience was spent before are past improving.
-        improved = (sign * value < sign * best - margin) & ~self.state.get("spent", np.zeros(value.shape, bool))
-        state |= {"best": np.where(improved, value, best), "waited": np.where(improved, 0, waited + 1)}
+        improved = (sign * value < sign * best - margin) & ~self.state.get(
+            "spent", np.zeros(value.shape, bool)
+        )
+        state |= {
+            "best": np.where(improved, value, best),
+            "waited": np.where(improved, 0, waited + 1),
+        }
         return self._decided(trainer, state, improved)
 
     def _decided(self, trainer, state, improved):
@@ -238,7 +327,9 @@ class EarlyStopping(_Patience):
 
     def _known(self, name):
         if name not in self.state:
-            raise ValueError(f"nothing was evaluated yet: the first evaluation comes after {self.every} updates")
+            raise ValueError(
+                f"nothing was evaluated yet: the first evaluation comes after {self.every} updates"
+            )
         value = self.state[name]
         return value.item() if value.ndim == 0 else value
 
@@ -254,7 +345,8 @@ class ReduceOnPlateau(_Patience):
     x, y, every, threshold, measure, better, weights
         As for :class:`EarlyStopping`.
     patience : int, at least 1
-        So many evaluations in a row without improvement reduce the rate; then counting starts again.
+        So many evaluations in a row without improvement reduce the rate; then counting starts
+        again.
     factor : float, 0 < factor < 1
     smallest : float, at least 0
         The product of all reductions does not fall below this.
@@ -280,7 +372,14 @@ class ReduceOnPlateau(_Patience):
         weights: ArrayLike | None = None,
     ):
         super().__init__(
-            x, y, every=every, patience=patience, threshold=threshold, measure=measure, better=better, weights=weights
+            x,
+            y,
+            every=every,
+            patience=patience,
+            threshold=threshold,
+            measure=measure,
+            better=better,
+            weights=weights,
         )
         self.factor = checks.number("factor", factor, above=0, below=1)
         self.smallest = checks.number("smallest", smallest, low=0, below=1)
@@ -289,7 +388,9 @@ class ReduceOnPlateau(_Patience):
         spent = state["waited"] >= self.patience
         reduced = np.maximum(trainer.rate_scale * self.factor, self.smallest)
         # A scale already below the smallest, set by hand, is not raised.
-        state["scale"] = np.where(spent, np.minimum(reduced, trainer.rate_scale), trainer.rate_scale)
+        state["scale"] = np.where(
+            spent, np.minimum(reduced, trainer.rate_scale), trainer.rate_scale
+        )
         state["waited"] = np.where(spent, 0, state["waited"])
         return state
 
@@ -327,7 +428,10 @@ class Checkpoint:
 
     def __init__(self, folder: str | os.PathLike, *, every: int, keep: int = 2):
         self.folder = Path(folder)
-        self.every, self.keep = checks.integer("every", every, low=1), checks.integer("keep", keep, low=1)
+        self.every, self.keep = (
+            checks.integer("every", every, low=1),
+            checks.integer("keep", keep, low=1),
+        )
         self._known: set = set()
 
     def begin(self, trainer):

@@ -13,7 +13,6 @@ from numbers import Integral, Real
 import numpy as np
 from numpy.typing import ArrayLike
 
-
 SHORT = np.dtype(np.float16)
 
 
@@ -36,12 +35,16 @@ def number(
     ValueError: factor must be above 0, received -1
     """
     # The plain types first: asking an abstract class takes longer than all the rest.
-    if type(value) not in (float, int) and (not isinstance(value, Real) or isinstance(value, (bool, np.bool_))):
+    if type(value) not in (float, int) and (
+        not isinstance(value, Real) or isinstance(value, (bool, np.bool_))
+    ):
         raise TypeError(f"{name} must be a number, received {value!r}")
     try:
         finite = math.isfinite(value)
     except OverflowError:
-        raise ValueError(f"{name} must be finite, received a whole number beyond the range of float") from None
+        raise ValueError(
+            f"{name} must be finite, received a whole number beyond the range of float"
+        ) from None
     if not finite:
         raise ValueError(f"{name} must be finite, received {value}")
     if low is not None and value < low:
@@ -86,7 +89,9 @@ def updates(name: str, value: int, *, low: int = 0) -> int:
 def one_of(name: str, value: str, choices: tuple) -> str:
     """Return `value` if it is one of `choices`."""
     if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, received {value!r}")
+        raise ValueError(
+            f"{name} must be one of {', '.join(map(repr, choices))}, received {value!r}"
+        )
     return value
 
 
@@ -105,11 +110,14 @@ def boundaries(values: Iterable[int]) -> tuple[int, ...]:
     return values
 
 
-def plain(name: str, values: ArrayLike, kinds: str = "biuf", what: str = "real numbers") -> np.ndarray:
+def plain(
+    name: str, values: ArrayLike, kinds: str = "biuf", what: str = "real numbers"
+) -> np.ndarray:
     """Return `values` as an ordinary array of numbers in this machine's byte order.
 
-    Every array that a caller passes in comes through here, so that what NumPy would drop silently (a
-    mask, an imaginary part) or stumble over (rows of unequal lengths, foreign bytes) is dealt with once.
+    Every array that a caller passes in comes through here, so that what NumPy would drop silently
+    (a mask, an imaginary part) or stumble over (rows of unequal lengths, foreign bytes) is dealt
+    with once.
 
     Parameters
     ----------
@@ -138,11 +146,15 @@ def plain(name: str, values: ArrayLike, kinds: str = "biuf", what: str = "real n
     ValueError: x must not be masked: what is missing has to be left out, or weighed with zero
     """
     if _has_mask(values):
-        raise ValueError(f"{name} must not be masked: what is missing has to be left out, or weighed with zero")
+        raise ValueError(
+            f"{name} must not be masked: what is missing has to be left out, or weighed with zero"
+        )
     try:
         array = np.asarray(values)
     except ValueError:
-        raise ValueError(f"{name} must have rows of equal lengths, received {_short(values)}") from None
+        raise ValueError(
+            f"{name} must have rows of equal lengths, received {_short(values)}"
+        ) from None
     if array.dtype.kind not in kinds:
         raise TypeError(f"{name} must be {what}, received dtype {array.dtype}")
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
@@ -184,7 +196,9 @@ def whole(name: str, values: ArrayLike) -> np.ndarray:
         bad = array > np.iinfo(np.int64).max
         if bad.any():
             index = first_index(bad)
-            raise ValueError(f"{name} must be below 2**63, received {array[index]} at index {index}")
+            raise ValueError(
+                f"{name} must be below 2**63, received {array[index]} at index {index}"
+            )
     return array.astype(np.int64, copy=False)
 
 
@@ -202,7 +216,9 @@ def fitting(name: str, array: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
     bad = np.isinf(cast) & np.isfinite(array)
     if bad.any():
         index = first_index(bad)
-        raise ValueError(f"{name} must fit {np.dtype(dtype)}, received {array[index]} at index {index}")
+        raise ValueError(
+            f"{name} must fit {np.dtype(dtype)}, received {array[index]} at index {index}"
+        )
     return cast
 
 
@@ -210,9 +226,13 @@ def axis(value: int, array: np.ndarray) -> int:
     """Return `value` as the number of an axis of `array` that has entries."""
     axis = integer("axis", value)
     if not -array.ndim <= axis < array.ndim:
-        raise ValueError(f"axis must be one of the array's {array.ndim}, received axis {axis} for shape {array.shape}")
+        raise ValueError(
+            f"axis must be one of the array's {array.ndim}, received axis {axis} for shape {array.shape}"
+        )
     if array.shape[axis] == 0:
-        raise ValueError(f"the array must not be empty along axis {axis}, received shape {array.shape}")
+        raise ValueError(
+            f"the array must not be empty along axis {axis}, received shape {array.shape}"
+        )
     return axis
 
 
@@ -230,10 +250,14 @@ def finite(name: str, array: np.ndarray) -> np.ndarray:
     return array
 
 
-def same_shape(first: np.ndarray, second: np.ndarray, name: str = "predictions", other: str = "targets") -> None:
+def same_shape(
+    first: np.ndarray, second: np.ndarray, name: str = "predictions", other: str = "targets"
+) -> None:
     """Refuse unequal shapes, because broadcasting them would silently compare all pairs."""
     if first.shape != second.shape:
-        raise ValueError(f"{name} have shape {first.shape}, {other} {second.shape}; losses do not broadcast")
+        raise ValueError(
+            f"{name} have shape {first.shape}, {other} {second.shape}; losses do not broadcast"
+        )
 
 
 def numbers_alike(
@@ -262,7 +286,9 @@ def either(name: str, array: np.ndarray, choices: tuple[float, float]) -> None:
     bad = (array != first) & (array != second)
     if bad.any():
         index = first_index(bad)
-        raise ValueError(f"{name} must be {first} or {second}, received {array[index]} at index {index}")
+        raise ValueError(
+            f"{name} must be {first} or {second}, received {array[index]} at index {index}"
+        )
 
 
 def logits(name: str, values: ArrayLike) -> np.ndarray:
@@ -273,7 +299,9 @@ def logits(name: str, values: ArrayLike) -> np.ndarray:
     bad = ~np.isfinite(array.max(axis=-1))
     if bad.any():
         index = first_index(bad)
-        raise ValueError(f"{name} need a finite maximum in each row, received {array[index]} at index {index}")
+        raise ValueError(
+            f"{name} need a finite maximum in each row, received {array[index]} at index {index}"
+        )
     return array
 
 
@@ -287,7 +315,9 @@ def distributions(name: str, values: ArrayLike) -> np.ndarray:
     bad = np.abs(totals - 1) > 1e-3
     if bad.any():
         index = first_index(bad)
-        raise ValueError(f"{name} must sum to 1 in each row, received the sum {totals[index]} at index {index}")
+        raise ValueError(
+            f"{name} must sum to 1 in each row, received the sum {totals[index]} at index {index}"
+        )
     return array
 
 
@@ -296,7 +326,8 @@ def labels(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return `values` as int64 of the given `shape`, each in ``0 .. classes - 1``, and which of them count.
 
-    An ignored label may be any whole number and becomes 0. The second is a mask, or ``None`` without `ignore_index`.
+    An ignored label may be any whole number and becomes 0. The second is a mask, or ``None``
+    without `ignore_index`.
     """
     array, kept = plain("labels", values, "iu", "whole numbers"), None
     if array.shape != shape:
@@ -312,7 +343,9 @@ def labels(
     bad = array.view(f"u{array.itemsize}") >= classes
     if bad.any():
         index = first_index(bad)
-        raise ValueError(f"labels must be 0 to {classes - 1}, received {array[index]} at index {index}")
+        raise ValueError(
+            f"labels must be 0 to {classes - 1}, received {array[index]} at index {index}"
+        )
     return array.astype(np.int64, copy=False), kept
 
 
@@ -336,7 +369,8 @@ def weights(values: ArrayLike, shape: tuple, dtype: np.dtype | type) -> np.ndarr
 def describe(thing: object) -> str:
     """Return a text that is the same in every process: no address in memory, as some ``repr`` have.
 
-    It is to be read, and may be the same for things that differ; :mod:`trainlab.identity` tells those apart.
+    It is to be read, and may be the same for things that differ; :mod:`trainlab.identity` tells
+    those apart.
 
     >>> describe(functools.partial(np.linspace, 0, num=3))
     "linspace(0,){'num': 3}"

@@ -18,7 +18,7 @@ def use_style():
     plt.rcParams.update(
         {
             "figure.figsize": (7.0, 3.6),
-            "figure.dpi": 120,
+            "figure.dpi": 96,  # 7 inches are as wide as the text of a page
             "figure.constrained_layout.use": True,
             "axes.spines.top": False,
             "axes.spines.right": False,
@@ -36,6 +36,126 @@ def use_style():
     )
 
 
+def look(index):
+    """Return the colour and the dash pattern of an arm, options of Matplotlib's ``plot``.
+
+    Parameters
+    ----------
+    index : int
+        Its place among the arms.
+
+    Returns
+    -------
+    dict
+    """
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index % len(DASHES)]}
+
+
+def name(axes, text, point, *, index=0, offset=(6, 0), **options):
+    """Write `text` beside a point, in the colour of its line.
+
+    Parameters
+    ----------
+    axes : matplotlib Axes
+    text : str
+    point : (float, float)
+        In the units of the axes.
+    index : int
+        Which colour of the book's style.
+    offset : (float, float)
+        From the point to the text, in points.
+    **options
+        Of Matplotlib's ``annotate``.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    options = {"va": "center", "annotation_clip": False, "color": look(index)["color"]} | options
+    axes.annotate(text, point, xytext=offset, textcoords="offset points", **options)
+    return axes
+
+
+def key(figure, names, *, columns=None, markers=None):
+    """Write below a figure of several panels what its colours and dashes mean.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure
+    names : sequence of str
+        In the order of their colours.
+    columns : int, optional
+        How many stand side by side; all of them by default.
+    markers : str, optional
+        One for each name, where the figure shows points.
+
+    Returns
+    -------
+    matplotlib Figure
+    """
+    from matplotlib.lines import Line2D
+
+    looks = [
+        look(index) | ({"marker": markers[index], "linestyle": "none"} if markers else {})
+        for index in range(len(names))
+    ]
+    handles = [Line2D([], [], label=text, **options) for text, options in zip(names, looks)]
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=columns or len(names), frameon=False
+    )
+    return figure
+
+
+def bands(axes, x, arms, *, labels=False, **options):
+    """Draw a :func:`band` for each arm of a dict.
+
+    Parameters
+    ----------
+    axes : matplotlib Axes
+    x : array, shape (T,)
+    arms : dict of arrays, shape (R, T)
+        One row a run, as a contest's `curves` have them.
+    labels : bool
+        Write their names at the lines' ends; without it, see :func:`key`.
+    **options
+        Of :func:`band`.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    for index, (text, runs) in enumerate(arms.items()):
+        band(axes, x, np.transpose(runs), text if labels else "", index=index, **options)
+    return axes
+
+
+def intervals(axes, rows, *, index=0, marker="o", shift=0.0):
+    """Draw an interval for each row: a point at its mean, a line from its low to its high end.
+
+    Parameters
+    ----------
+    axes : matplotlib Axes
+    rows : dict of :class:`~trainlab.evidence.Interval`
+        From a row's name to its interval; the first is at the top.
+    index : int
+        Which colour of the book's style.
+    marker : str
+    shift : float
+        How far below its row, in rows, where several sets share the rows.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    colour = look(index)["color"]
+    for row, found in enumerate(rows.values()):
+        axes.plot([found.low, found.high], [row + shift] * 2, color=colour, linestyle="-")
+        axes.plot(found.mean, row + shift, color=colour, marker=marker, linestyle="none")
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    return axes
+
+
 def band(axes, x, runs, label, *, index=0, at=-1, offset=(6, 0)):
     """Draw the median of many runs, the band that holds their middle 80 %, and a label.
 
@@ -46,7 +166,7 @@ def band(axes, x, runs, label, *, index=0, at=-1, offset=(6, 0)):
     runs : array, shape (T, R)
         One column a run. Infinite values (runs that diverged) leave the picture at its top.
     label : str
-        Written beside the line, in its colour.
+        Written beside the line, in its colour; "" for none.
     index : int
         Which colour and dash pattern of the book's style.
     at : int
@@ -68,20 +188,19 @@ def band(axes, x, runs, label, *, index=0, at=-1, offset=(6, 0)):
         raise ValueError(f"runs must have shape ({len(x)}, R), received {runs.shape}")
     # Nearest-rank quantiles: interpolating between a finite run and an infinite one gives NaN.
     low, middle, high = np.quantile(runs, (0.1, 0.5, 0.9), axis=1, method="nearest")
-    colour, dash = COLOURS[index % len(COLOURS)], DASHES[index % len(DASHES)]
     seen = np.isfinite(middle)
     top = np.nanmax(np.where(np.isfinite(runs), runs, np.nan))
-    axes.fill_between(x[seen], low[seen], np.where(np.isfinite(high), high, top)[seen], color=colour, alpha=0.18, lw=0)
-    axes.plot(x[seen], middle[seen], color=colour, linestyle=dash)
-    axes.annotate(
-        label,
-        (x[seen][at], middle[seen][at]),
-        xytext=offset,
-        textcoords="offset points",
-        color=colour,
-        va="center",
-        annotation_clip=False,
+    axes.fill_between(
+        x[seen],
+        low[seen],
+        np.where(np.isfinite(high), high, top)[seen],
+        color=look(index)["color"],
+        alpha=0.18,
+        lw=0,
     )
+    axes.plot(x[seen], middle[seen], **look(index))
+    if label:
+        name(axes, label, (x[seen][at], middle[seen][at]), index=index, offset=offset)
     return axes
 
 
@@ -96,12 +215,11 @@ def schedules(axes, named, steps, *, unit="update"):
     rates = {name: schedule(step) for name, schedule in named.items()}
     height = max(rate.max() for rate in rates.values())
     label_at = -np.inf
-    for name in sorted(rates, key=lambda name: rates[name][-1]):
+    for text in sorted(rates, key=lambda text: rates[text][-1]):
         # Lines often end together; their labels must not.
-        label_at = max(rates[name][-1], label_at + 0.07 * height)
-        index = list(rates).index(name) % len(COLOURS)
-        axes.plot(step, rates[name], color=COLOURS[index], linestyle=DASHES[index], drawstyle="steps-post")
-        axes.annotate(name, (steps, label_at), xytext=(6, 0), textcoords="offset points",
-                      color=COLOURS[index], va="center", annotation_clip=False)
+        label_at = max(rates[text][-1], label_at + 0.07 * height)
+        index = list(rates).index(text)
+        axes.plot(step, rates[text], **look(index), drawstyle="steps-post")
+        name(axes, text, (steps, label_at), index=index)
     axes.set(xlabel=unit, ylabel="learning rate", ylim=(0, None), xlim=(0, steps))
     return axes

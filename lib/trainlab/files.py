@@ -48,10 +48,20 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     try:
         # Opened here, because np.load leaves the file of a broken archive open.
         with open(path, "rb") as whole, np.load(whole, allow_pickle=False) as file:
-            # By the full name in the archive: NumPy would take "a" for "a.npy", where both are there.
+            # By the full name in the archive: NumPy would take "a" for "a.npy", where both are
+            # there.
             return {name: file[f"{name}.npy"] for name in file.files}
     except (FileNotFoundError, PermissionError):
         raise
     # A flipped bit can also announce a compression, an encryption or a place that does not exist.
-    except (zipfile.BadZipFile, EOFError, LookupError, TypeError, AttributeError, ValueError, RuntimeError, OSError) as error:
+    except (
+        zipfile.BadZipFile,
+        EOFError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        RuntimeError,
+        OSError,
+    ) as error:
         raise ValueError(f"{path} is not a whole file of arrays: {error}") from error

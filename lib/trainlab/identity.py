@@ -1,9 +1,11 @@
 """The identity of code and data: whether a function, an option or a model is still what it was.
 
-A name or a ``repr`` cannot tell: an edited function keeps its name, a long array shows only its ends.
+A name or a ``repr`` cannot tell: an edited function keeps its name, a long array shows only its
+ends.
 :func:`fingerprint` reads what is inside. Equal fingerprints mean that no difference was seen:
 
-* Values count by type and content, arrays whole; objects by their class and the state that ``pickle`` would keep.
+* Values count by type and content, arrays whole; objects by their class and the state that
+  ``pickle`` would keep.
 * Functions count by their bytecode, defaults, closure, and the global names they use: an edited
   helper or constant changes whatever calls it. Lines, names of files and docstrings do not count.
 * The code of installed packages and of Python is not read: it counts by its name and version.
@@ -28,7 +30,8 @@ from typing import NamedTuple
 import numpy as np
 
 _PLAIN = {type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented)}
-# Of a class: what is made anew with it, what only documents it, and what its other attributes say too.
+# Of a class: what is made anew with it, what only documents it, and what its other attributes say
+# too.
 _SKIPPED = set(
     "__dict__ __weakref__ __slotnames__ __doc__ __module__ __qualname__ __firstlineno__ __static_attributes__ _abc_impl "
     "__orig_bases__ __parameters__ __annotations__ __annotate_func__ __annotations_cache__ "
@@ -44,7 +47,8 @@ def fingerprint(thing: object) -> str:
     Raises
     ------
     TypeError
-        If a part cannot be compared: a generator, an open file, a lock. The message says where it is.
+        If a part cannot be compared: a generator, an open file, a lock. The message says where it
+        is.
 
     Examples
     --------
@@ -57,7 +61,8 @@ def fingerprint(thing: object) -> str:
         ...
     TypeError: a generator cannot be compared: cannot pickle 'generator' object (found in dict > rates)
     """
-    # Every part is a node of a graph, known by its place in a list; so what holds itself comes to an end.
+    # Every part is a node of a graph, known by its place in a list; so what holds itself comes to
+    # an end.
     things, nodes, places, paths = [thing], [], {id(thing): 0}, [_title(thing)]
     for here, each in enumerate(things):  # grows while it is walked
         try:
@@ -77,7 +82,8 @@ def fingerprint(thing: object) -> str:
             name = part if type(part) is str else ""
         nodes.append((label, children, ordered))
 
-    # Nodes with equal labels are told apart by their parts, those by theirs, until a round tells no more apart.
+    # Nodes with equal labels are told apart by their parts, those by theirs, until a round tells no
+    # more apart.
     digests, count = [_word(label) for label, _, _ in nodes], 0
     while len(set(digests)) > count:
         count, before, digests = len(set(digests)), digests, []
@@ -89,7 +95,9 @@ def fingerprint(thing: object) -> str:
 
 def _digest(label, *parts):
     # The number of parts, each of the same length, says where the label ends.
-    return hashlib.blake2b(b"%d %s" % (len(parts), label.encode()) + b"".join(parts), digest_size=16).digest()
+    return hashlib.blake2b(
+        b"%d %s" % (len(parts), label.encode()) + b"".join(parts), digest_size=16
+    ).digest()
 
 
 _remembered = functools.lru_cache(maxsize=4000)(_digest)
@@ -101,7 +109,11 @@ def _word(text):
 
 def _plain(thing):
     # In hexadecimal, because the decimal digits of a whole number may be too many for Python.
-    return f"{type(thing).__name__} {thing:x}" if type(thing) is int else f"{type(thing).__name__} {thing!r}"
+    return (
+        f"{type(thing).__name__} {thing:x}"
+        if type(thing) is int
+        else f"{type(thing).__name__} {thing!r}"
+    )
 
 
 def _title(thing):
@@ -119,7 +131,11 @@ def _look(thing):
         return kind.__name__, thing, False
     if kind in (dict, types.MappingProxyType):
         if all(type(key) is str for key in thing):
-            return kind.__name__, [part for key in sorted(thing) for part in (key, thing[key])], True
+            return (
+                kind.__name__,
+                [part for key in sorted(thing) for part in (key, thing[key])],
+                True,
+            )
         return kind.__name__, thing.items(), False
     if kind in (range, slice):
         return kind.__name__, (thing.start, thing.stop, thing.step), True
@@ -164,7 +180,11 @@ def _class(thing):
     if package := _package(thing.__module__):
         return f"class {thing.__module__}.{thing.__qualname__} {package}", (), True
     own = {name: value for name, value in vars(thing).items() if name not in _SKIPPED}
-    return f"class {thing.__name__}", ("metaclass", type(thing), "bases", thing.__bases__, "attributes", own), True
+    return (
+        f"class {thing.__name__}",
+        ("metaclass", type(thing), "bases", thing.__bases__, "attributes", own),
+        True,
+    )
 
 
 def _object(thing):
@@ -185,29 +205,51 @@ def _object(thing):
     except (KeyError, AttributeError):
         found = None
     if found is not thing:
-        raise TypeError(f"a {type(thing).__qualname__} cannot be compared: it is not {state!r} of the module {module}")
+        raise TypeError(
+            f"a {type(thing).__qualname__} cannot be compared: it is not {state!r} of the module {module}"
+        )
     package = _package(module)
     return f"{module}.{state} {package}", () if package else (type(thing),), True
 
 
 def _function(function):
     code, package = _code(function.__code__), _package(function.__globals__.get("__name__", ""))
-    parts = ["defaults", function.__defaults__, "defaults", function.__kwdefaults__, "attributes", vars(function) or None]
+    parts = [
+        "defaults",
+        function.__defaults__,
+        "defaults",
+        function.__kwdefaults__,
+        "attributes",
+        vars(function) or None,
+    ]
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
         try:
             parts += _follow(name, cell.cell_contents, code.names, ())
         except ValueError:
             parts += [name, "not yet assigned"]
     if package:
-        return f"function {code.digest} {function.__module__}.{function.__qualname__} {package}", parts, True
+        return (
+            f"function {code.digest} {function.__module__}.{function.__qualname__} {package}",
+            parts,
+            True,
+        )
     for name in code.globals:
         # A name that is not there is one of Python's own, or not yet defined.
-        parts += _follow(name, function.__globals__[name], code.names, ()) if name in function.__globals__ else [name]
+        parts += (
+            _follow(name, function.__globals__[name], code.names, ())
+            if name in function.__globals__
+            else [name]
+        )
     for name, wanted, level in code.imports:
         # Not imported where it need not be: it may be large, or absent here without harm.
         if level or not _package(name):
             try:
-                parts += _follow(name, __import__(name, function.__globals__, None, wanted, level), code.names, ())
+                parts += _follow(
+                    name,
+                    __import__(name, function.__globals__, None, wanted, level),
+                    code.names,
+                    (),
+                )
             except ImportError:
                 parts += [name, "not found"]
     return f"function {code.digest}", parts, True
@@ -235,7 +277,10 @@ class _Code(NamedTuple):
 @functools.lru_cache(maxsize=2000)
 def _code(code):
     """Return what a code object does and names, those inside it included."""
-    texts = [repr(code.co_names), repr(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])]
+    texts = [
+        repr(code.co_names),
+        repr(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]),
+    ]
     texts += [f"{code.co_argcount} {code.co_posonlyargcount} {code.co_kwonlyargcount}"]
     texts += [f"{code.co_flags & _FLAGS} {code.co_exceptiontable.hex()}"]
     names, within, imports = set(), set(code.co_names), []
@@ -243,9 +288,14 @@ def _code(code):
     for i, step in enumerate(steps):
         value = step.arg
         if step.opcode in dis.hasconst:
-            # A class inside stores its docstring and its line; the docstring of a function is never loaded.
+            # A class inside stores its docstring and its line; the docstring of a function is never
+            # loaded.
             stored = steps[i + 1].argval if i + 1 < len(steps) else None
-            value = "" if stored in ("__doc__", "__firstlineno__") else fingerprint(code.co_consts[step.arg])
+            value = (
+                ""
+                if stored in ("__doc__", "__firstlineno__")
+                else fingerprint(code.co_consts[step.arg])
+            )
         elif step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"):
             names.add(step.argval)
         elif step.opname == "IMPORT_NAME":
@@ -254,14 +304,22 @@ def _code(code):
     for inner in code.co_consts:
         if isinstance(inner, types.CodeType):
             inner = _code(inner)
-            names, within, imports = names | set(inner.globals), within | set(inner.names), imports + inner.imports
+            names, within, imports = (
+                names | set(inner.globals),
+                within | set(inner.names),
+                imports + inner.imports,
+            )
     return _Code(_digest("\n".join(texts)).hex(), sorted(names), sorted(within), imports)
 
 
 @functools.cache
 def _installed():
-    # No constant of this module, or every fingerprint of a trainer would hold the paths of one machine.
-    return tuple(os.path.join(sysconfig.get_path(name), "") for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+    # No constant of this module, or every fingerprint of a trainer would hold the paths of one
+    # machine.
+    return tuple(
+        os.path.join(sysconfig.get_path(name), "")
+        for name in ("stdlib", "platstdlib", "purelib", "platlib")
+    )
 
 
 @functools.cache
@@ -278,7 +336,10 @@ def _package(module):
         return None
     if spec.origin not in ("built-in", "frozen"):
         folders = [spec.origin] if spec.origin else list(spec.submodule_search_locations or [])
-        if not any(f.startswith(_installed()) or "site-packages" in f or "dist-packages" in f for f in folders):
+        if not any(
+            f.startswith(_installed()) or "site-packages" in f or "dist-packages" in f
+            for f in folders
+        ):
             return None
     if top in sys.stdlib_module_names:
         return f"Python {sys.version_info.major}.{sys.version_info.minor}"

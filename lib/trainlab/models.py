@@ -2,7 +2,8 @@
 
 A model knows shapes, not numbers. ``init`` makes the parameters, ``forward`` maps inputs to
 outputs and keeps what ``backward`` needs, ``backward`` turns the gradient of the loss with
-respect to the outputs into gradients for every parameter.
+respect to the outputs into gradients for every parameter: in new arrays, or in those of `out`, a
+dict of arrays in the parameters' shapes and types.
 
 Replicas are an axis: every parameter may carry a leading axis of R independent runs. Then
 inputs of shape (n, d), seen by all, or (R, n, d), one batch each, give outputs of shape
@@ -20,10 +21,10 @@ from trainlab import checks
 Params = dict[str, np.ndarray]
 
 
-def sum_rows(gradient: np.ndarray) -> np.ndarray:
-    """Return the sum over the examples, (..., n, k) to (..., k)."""
+def sum_rows(gradient: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Return the sum over the examples, (..., n, k) to (..., k), in `out` if it is given."""
     # As a product, which is several times as fast as summing an axis that is not the last.
-    return np.ones(gradient.shape[-2], gradient.dtype) @ gradient
+    return np.matmul(np.ones(gradient.shape[-2], gradient.dtype), gradient, out=out)
 
 
 def check_dtype(dtype: Any) -> None:
@@ -120,13 +121,19 @@ class Linear:
         _check_columns(x, self.inputs)
         return x @ params["W"] + params["b"][..., None, :], x
 
-    def backward(self, params: Params, cache: Any, gradient: np.ndarray) -> Params:
+    def backward(
+        self, params: Params, cache: Any, gradient: np.ndarray, out: Params | None = None
+    ) -> Params:
         """Return the parameters' gradients, given the outputs' `gradient`, (..., n, outputs)."""
-        return {"W": cache.mT @ gradient, "b": sum_rows(gradient)}
+        gradients = {} if out is None else out
+        gradients["W"] = np.matmul(cache.mT, gradient, out=gradients.get("W"))
+        gradients["b"] = sum_rows(gradient, out=gradients.get("b"))
+        return gradients
 
 
 ACTIVATIONS: dict[str, tuple[Callable, Callable, float]] = {
-    # name: (value from the input, derivative from the value, variance of the initial weights times inputs)
+    # name: (value from the input, derivative from the value, variance of the initial weights times
+    # inputs)
     "relu": (lambda x: np.maximum(x, 0), lambda h: h > 0, 2.0),
     "tanh": (np.tanh, lambda h: 1 - h**2, 1.0),
 }
@@ -150,7 +157,8 @@ class MLP:
     Raises
     ------
     ValueError
-        If there are fewer than two sizes, a size is below 1, the activation is unknown, or `dtype` is float16.
+        If there are fewer than two sizes, a size is below 1, the activation is unknown, or `dtype`
+        is float16.
     TypeError
         If a size is no whole number or `dtype` no floating-point type.
 
@@ -198,7 +206,9 @@ class MLP:
         params: Params = {}
         for layer, (inputs, outputs) in enumerate(zip(self.sizes, self.sizes[1:]), start=1):
             variance = (gain if layer < self.depth else 1.0) / inputs
-            params[f"W{layer}"] = rng.normal(0, np.sqrt(variance), (inputs, outputs)).astype(self.dtype)
+            params[f"W{layer}"] = rng.normal(0, np.sqrt(variance), (inputs, outputs)).astype(
+                self.dtype
+            )
             params[f"b{layer}"] = np.zeros(outputs, self.dtype)
         return params
 
@@ -214,14 +224,17 @@ class MLP:
                 layer_inputs.append(value(z))
         return z, layer_inputs
 
-    def backward(self, params: Params, cache: Any, gradient: np.ndarray) -> Params:
+    def backward(
+        self, params: Params, cache: Any, gradient: np.ndarray, out: Params | None = None
+    ) -> Params:
         """Return the parameters' gradients, given the outputs' `gradient`, (..., n, outputs)."""
         derivative = ACTIVATIONS[self.activation][1]
-        gradients = {}
+        gradients = {} if out is None else out
         for layer in range(self.depth, 0, -1):
-            h = cache[layer - 1]
-            gradients[f"W{layer}"] = h.mT @ gradient
-            gradients[f"b{layer}"] = sum_rows(gradient)
+            h, W, b = cache[layer - 1], f"W{layer}", f"b{layer}"
+            gradients[W] = np.matmul(h.mT, gradient, out=gradients.get(W))
+            gradients[b] = sum_rows(gradient, out=gradients.get(b))
             if layer > 1:
-                gradient = (gradient @ params[f"W{layer}"].mT) * derivative(h)
+                gradient = gradient @ params[W].mT
+                gradient *= derivative(h)
         return gradients

@@ -1,9 +1,9 @@
 """Exponentials and logarithms that keep their digits in the tails.
 
 Each function accepts an array of any shape and keeps its floating-point type; whole numbers become
-float64. The naive formulas lose everything at surprisingly ordinary inputs: in float64, ``exp(710)``
-overflows and ``log(1 + exp(-37))`` is 0. float16 is computed in float64 and rounded once, at the end.
-An infinite result comes without a warning: where there is one, it is the answer.
+float64. The naive formulas lose everything at surprisingly ordinary inputs: in float64,
+``exp(710)`` overflows and ``log(1 + exp(-37))`` is 0. float16 is computed in float64 and rounded
+once, at the end. An infinite result comes without a warning: where there is one, it is the answer.
 """
 
 import numpy as np
@@ -96,7 +96,9 @@ def _below_the_maximum(x, axis):
     bad = ~np.isfinite(peak)
     if bad.any():
         index = checks.first_index(bad)
-        raise ValueError(f"the array needs a finite maximum along axis {axis}, received {peak[index]} at index {index}")
+        raise ValueError(
+            f"the array needs a finite maximum along axis {axis}, received {peak[index]} at index {index}"
+        )
     with np.errstate(all="ignore"):
         return x - peak, axis, dtype
 

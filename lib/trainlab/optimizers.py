@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from trainlab import checks
+from trainlab import buffers, checks
 from trainlab.models import Params, text_of
 
 # The new parameters and the new state, to be written by an update.
 Out = tuple[Params, Params]
 
-# The types that are computed with as they are, and the smallest factor that keeps its digits in each.
+# The types that are computed with as they are, and the smallest factor that keeps its digits in
+# each.
 SMALLEST_FACTOR = {np.dtype(np.float32): 1e-30, np.dtype(np.float64): 1e-300}
 
 
@@ -72,7 +73,9 @@ class Group:
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "rate", checks.number("rate", self.rate, low=0))
         if self.weight_decay is not None:
-            object.__setattr__(self, "weight_decay", checks.number("weight_decay", self.weight_decay, low=0))
+            object.__setattr__(
+                self, "weight_decay", checks.number("weight_decay", self.weight_decay, low=0)
+            )
 
 
 #: The decay of GPT-2-style training code for trainlab.transformer.Decoder: weights decay, biases, gains and
@@ -84,7 +87,10 @@ BIASES = Group("b*", weight_decay=0.0)
 
 @functools.lru_cache(maxsize=4096)
 def _group_of(groups, name):
-    return next((group for group in groups if any(fnmatchcase(name, pattern) for pattern in group.names)), None)
+    return next(
+        (group for group in groups if any(fnmatchcase(name, pattern) for pattern in group.names)),
+        None,
+    )
 
 
 def _array(what, value):
@@ -97,7 +103,9 @@ def _array(what, value):
 def _parameter(name, value):
     array = _array(f"the parameter {name!r}", value)
     if array.dtype.kind != "f":
-        raise TypeError(f"the parameter {name!r} must be of a floating-point type, received dtype {array.dtype}")
+        raise TypeError(
+            f"the parameter {name!r} must be of a floating-point type, received dtype {array.dtype}"
+        )
     return array
 
 
@@ -106,7 +114,9 @@ def _gradient(name, value):
     value = np.asarray(value) if isinstance(value, np.generic) else value
     array = _array(f"the gradient of {name!r}", value)
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"the gradient of {name!r} must be real numbers, received dtype {array.dtype}")
+        raise TypeError(
+            f"the gradient of {name!r} must be real numbers, received dtype {array.dtype}"
+        )
     return array
 
 
@@ -117,9 +127,15 @@ def _wide(dtype):
 
 def _ready_one(name, parameter, gradient, new):
     """Return a parameter and its gradient in types to compute in, or refuse them."""
-    parameter, gradient, new = _parameter(name, parameter), _gradient(name, gradient), _parameter(name, new)
+    parameter, gradient, new = (
+        _parameter(name, parameter),
+        _gradient(name, gradient),
+        _parameter(name, new),
+    )
     if gradient.shape != parameter.shape:
-        raise ValueError(f"the gradient of {name!r} has shape {gradient.shape}, the parameter {parameter.shape}")
+        raise ValueError(
+            f"the gradient of {name!r} has shape {gradient.shape}, the parameter {parameter.shape}"
+        )
     if (new.shape, new.dtype) != (parameter.shape, parameter.dtype):
         raise ValueError(
             f"out must hold {name!r} as {parameter.dtype} of shape {parameter.shape}, received {new.dtype} of shape {new.shape}"
@@ -127,17 +143,22 @@ def _ready_one(name, parameter, gradient, new):
     if not new.flags.writeable:
         raise ValueError(f"the parameter {name!r} cannot be written to: its array is read-only")
     wide = _wide(parameter.dtype)
-    return parameter.astype(wide, copy=False), gradient.astype(np.promote_types(gradient.dtype, wide), copy=False)
+    return parameter.astype(wide, copy=False), gradient.astype(
+        np.promote_types(gradient.dtype, wide), copy=False
+    )
 
 
 def _ready(params, gradients, rate, new_params):
     """Return the rate, and for each parameter its name, value, gradient and the place for its new value.
 
-    Everything is looked at before anything is written: an update that is refused has changed nothing.
+    Everything is looked at before anything is written: an update that is refused has changed
+    nothing.
     """
     rate = _rate(rate)
     if gradients.keys() != params.keys():
-        raise ValueError(f"gradients must have the parameters' names {list(params)}, received {list(gradients)}")
+        raise ValueError(
+            f"gradients must have the parameters' names {list(params)}, received {list(gradients)}"
+        )
     ready = []
     for name, parameter in params.items():
         gradient, new = gradients[name], new_params.get(name)
@@ -165,7 +186,9 @@ def _rate(rate):
         return rate
     array = np.asarray(rate)
     if array.dtype.kind not in "iuf" or isinstance(rate, np.ma.MaskedArray):
-        raise TypeError(f"rate must be a number, or an array with one for each replica, received {rate!r}")
+        raise TypeError(
+            f"rate must be a number, or an array with one for each replica, received {rate!r}"
+        )
     if array.ndim > 1:
         raise ValueError(f"rate must be a number or have shape (R,), received shape {array.shape}")
     good = (array >= 0) & (array < np.inf)
@@ -188,26 +211,46 @@ def _shaped(values, array):
     return values if values.ndim == 0 else values.reshape(values.shape + (1,) * (array.ndim - 1))
 
 
-def _subtract(parameter, rate, step, new):
-    """Write parameter - rate * step to `new`, which may be the parameter itself."""
-    # Where `new` can hold the product on the way, no memory is asked for: which is a part of the time for large parameters.
-    free = new is not parameter and new.dtype == step.dtype and not np.may_share_memory(new, parameter)
-    spare = new if free else None
-    np.subtract(parameter, np.multiply(rate, step, out=spare), out=new)
+def _spare(new, parameter, step):
+    """Return `new` if it can hold a number on the way to itself: to ask for memory is a part of the time for large arrays."""
+    free = (
+        new.dtype == parameter.dtype == step.dtype
+        and new is not parameter
+        and not np.may_share_memory(new, parameter)
+    )
+    return new if free else None
 
 
-def _square(name, gradient):
-    """Return the gradient's square, or refuse one that would be infinite: the parameter would never move again."""
-    if np.geterr()["over"] == "ignore":
-        return gradient**2  # whoever ignores overflow has other means to see a run that is lost
+def _squares(ready, named):
+    """Return the gradients' squares, or refuse one that would be infinite: the parameter would never move again."""
+    if (
+        np.geterr()["over"] == "ignore"
+    ):  # whoever ignores overflow has other means to see a run that is lost
+        return [_square(gradient) for _, _, gradient, _ in ready]
     try:
         with np.errstate(over="raise"):
-            return gradient**2
+            return [_square(gradient) for _, _, gradient, _ in ready]
     except FloatingPointError:
-        raise FloatingPointError(
-            f"the square of the gradient of {name!r} overflows {gradient.dtype}, received entries up to "
-            f"{np.abs(gradient).max():.3g}: clip it, or train in a wider type"
-        ) from None
+        pass
+    raise FloatingPointError(_what_overflows(ready, named))
+
+
+def _square(gradient):
+    return np.square(gradient, out=np.empty_like(gradient))
+
+
+def _what_overflows(ready, named):
+    """Return a message that names the first gradient whose square overflows; what is ready may be all of them as one."""
+    dtypes = {name: gradient.dtype for name, _, gradient, _ in ready}
+    for name, gradient in named.items():
+        gradient = np.asarray(gradient, dtypes.get(name, dtypes.get("")))
+        with np.errstate(over="ignore"):
+            too_large = np.isinf(np.square(gradient)) & np.isfinite(gradient)
+        if too_large.any():
+            return (
+                f"the square of the gradient of {name!r} overflows {gradient.dtype}, received entries up to "
+                f"{np.abs(gradient).max():.3g}: clip it, or train in a wider type"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -221,13 +264,19 @@ class _Optimizer:
 
     def __post_init__(self):
         groups: Any = self.groups
-        if not isinstance(groups, (list, tuple)) or not all(isinstance(group, Group) for group in groups):
+        if not isinstance(groups, (list, tuple)) or not all(
+            isinstance(group, Group) for group in groups
+        ):
             raise TypeError(f"groups must be a tuple of Group, received {groups!r}")
         object.__setattr__(self, "groups", tuple(groups))
         if "weight_decay" in (field.name for field in fields(self)):
-            object.__setattr__(self, "weight_decay", checks.number("weight_decay", self.weight_decay, low=0))
+            object.__setattr__(
+                self, "weight_decay", checks.number("weight_decay", self.weight_decay, low=0)
+            )
         elif any(group.weight_decay is not None for group in groups):
-            raise ValueError(f"{type(self).__name__} has no weight_decay, received one in {groups!r}")
+            raise ValueError(
+                f"{type(self).__name__} has no weight_decay, received one in {groups!r}"
+            )
 
     def __repr__(self):
         return text_of(self, late="groups")
@@ -238,15 +287,26 @@ class _Optimizer:
         for group in self.groups:
             for pattern in group.names:
                 if not any(fnmatchcase(name, pattern) for name in params):
-                    raise ValueError(f"the pattern {pattern!r} of {group} matches no parameter; there are {list(params)}")
+                    raise ValueError(
+                        f"the pattern {pattern!r} of {group} matches no parameter; there are {list(params)}"
+                    )
+        if isinstance(params, buffers.Packed) and params.whole() is not None:
+            return params.like(lambda buffer: np.zeros_like(buffer, _wide(buffer.dtype)))
         return {name: np.zeros_like(array, _wide(array.dtype)) for name, array in arrays.items()}
+
+    def _arrays(self, *dicts):
+        """Return the arrays to work on: whole buffers where they are packed and no group asks for names."""
+        return dicts if self.groups else buffers.together(*dicts)
 
     def _options(self, name, rate):
         """Return the rate and the weight decay of a parameter."""
         group = _group_of(self.groups, name)
         if group is None:
             return rate, self.weight_decay
-        return rate * group.rate, self.weight_decay if group.weight_decay is None else group.weight_decay
+        return (
+            rate * group.rate,
+            self.weight_decay if group.weight_decay is None else group.weight_decay,
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -268,7 +328,8 @@ class SGD(_Optimizer):
     nesterov : bool
         Needs a momentum above 0.
     weight_decay : float, at least 0
-        Adds this multiple of every parameter to its gradient, biases too unless a group says otherwise.
+        Adds this multiple of every parameter to its gradient, biases too unless a group says
+        otherwise.
     groups : sequence of Group
         Parameters with options of their own.
 
@@ -296,14 +357,17 @@ class SGD(_Optimizer):
 
     def __post_init__(self):
         super().__post_init__()
-        object.__setattr__(self, "momentum", checks.number("momentum", self.momentum, low=0, below=1))
+        object.__setattr__(
+            self, "momentum", checks.number("momentum", self.momentum, low=0, below=1)
+        )
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0, received momentum=0")
 
     def init(self, params: Params) -> Params:
         """Return the state: a velocity of zeros for each parameter, or nothing without momentum.
 
-        The velocity has the parameter's type, or float32 for float16, in which the update is computed.
+        The velocity has the parameter's type, or float32 for float16, in which the update is
+        computed.
 
         Raises
         ------
@@ -316,14 +380,20 @@ class SGD(_Optimizer):
         return zeros if self.momentum > 0 else {}
 
     def update(
-        self, params: Params, gradients: Params, state: Params, rate: float | np.ndarray, out: Out | None = None
+        self,
+        params: Params,
+        gradients: Params,
+        state: Params,
+        rate: float | np.ndarray,
+        out: Out | None = None,
     ) -> None:
         """Make one update, in place unless `out` is given.
 
         Parameters
         ----------
         params : dict of arrays
-            float16, float32 or float64; float16 is computed in float32 and rounded once, at the end.
+            float16, float32 or float64; float16 is computed in float32 and rounded once, at the
+            end.
         gradients : dict of arrays
             Of the parameters' names and shapes, and of any real type. They are left as they are.
         state : dict of arrays
@@ -337,24 +407,31 @@ class SGD(_Optimizer):
         Raises
         ------
         ValueError
-            If names or shapes differ, a parameter's array is read-only, or the rate is negative, not finite
-            or of another shape. Nothing has been written then.
+            If names or shapes differ, a parameter's array is read-only, or the rate is negative,
+            not finite or of another shape. Nothing has been written then.
         TypeError
             If a parameter or a gradient is no array, or not of such a type.
         """
-        new_params, new_state = (params, state) if out is None else out
+        params, gradients, state, new_params, new_state = self._arrays(
+            params, gradients, state, *(out or (params, state))
+        )
         rate, ready = _ready(params, gradients, rate, new_params)
         # What overflows here is infinite, and the next loss will say so.
         with np.errstate(over="ignore", invalid="ignore"):
             for name, parameter, step, new in ready:
-                own_rate, decay = self._options(name, rate) if self.groups else (rate, self.weight_decay)
+                own_rate, decay = (
+                    self._options(name, rate) if self.groups else (rate, self.weight_decay)
+                )
+                spare = _spare(new, parameter, step)
                 if decay > 0:
-                    step = step + decay * parameter
+                    step = step + np.multiply(parameter, decay, out=spare)
                 if self.momentum > 0:
                     velocity = np.multiply(state[name], self.momentum, out=new_state[name])
                     velocity += step
                     step = step + self.momentum * velocity if self.nesterov else velocity
-                _subtract(parameter, _like(own_rate, parameter), step, new)
+                np.subtract(
+                    parameter, np.multiply(_like(own_rate, parameter), step, out=spare), out=new
+                )
 
 
 @dataclass(frozen=True, repr=False)
@@ -365,9 +442,9 @@ class Adam(_Optimizer):
               v \leftarrow \beta_2 v + (1 - \beta_2)\, g^2, \qquad
               \theta \leftarrow \theta - \eta\, \frac{m / (1 - \beta_1^t)}{\sqrt{v / (1 - \beta_2^t)} + \epsilon}
 
-    with :math:`g` the gradient, :math:`m` and :math:`v` its average and that of its square, :math:`\theta`
-    the parameter, :math:`\eta` the rate, and :math:`t` the number of this update, from 1. Kingma and Ba (2015), *Adam: a method for
-    stochastic optimization*.
+    with :math:`g` the gradient, :math:`m` and :math:`v` its average and that of its square,
+    :math:`\theta` the parameter, :math:`\eta` the rate, and :math:`t` the number of this update,
+    from 1. Kingma and Ba (2015), *Adam: a method for stochastic optimization*.
 
     Parameters
     ----------
@@ -385,8 +462,9 @@ class Adam(_Optimizer):
     TypeError
         If an option is of the wrong kind.
     FloatingPointError
-        At an update, if the square of a gradient overflows: above 1e19 for float16 and float32 parameters,
-        1e154 for float64. Under ``np.errstate(over="ignore")`` it becomes infinite, and its entry moves no more.
+        At an update, if the square of a gradient overflows: above 1e19 for float16 and float32
+        parameters, 1e154 for float64. Under ``np.errstate(over="ignore")`` it becomes infinite, and
+        its entry moves no more.
 
     Examples
     --------
@@ -415,35 +493,53 @@ class Adam(_Optimizer):
 
         Types and refusals are those of :meth:`SGD.init`.
         """
-        state = {"updates": np.zeros((), np.int64)}
-        for name, zeros in self._zeros(params).items():
-            state[f"first/{name}"], state[f"second/{name}"] = zeros, zeros.copy()
-        return state
+        averages = {"first/": self._zeros(params), "second/": self._zeros(params)}
+        return buffers.grouped(averages, {"updates": np.zeros((), np.int64)})
 
     def update(
-        self, params: Params, gradients: Params, state: Params, rate: float | np.ndarray, out: Out | None = None
+        self,
+        params: Params,
+        gradients: Params,
+        state: Params,
+        rate: float | np.ndarray,
+        out: Out | None = None,
     ) -> None:
         """Make one update, in place unless `out` is given; arguments and refusals are those of :meth:`SGD.update`."""
-        new_params, new_state = (params, state) if out is None else out
+        named = gradients
+        params, gradients, state, new_params, new_state = self._arrays(
+            params, gradients, state, *(out or (params, state))
+        )
         rate, ready = _ready(params, gradients, rate, new_params)
-        squares = [_square(name, gradient) for name, _, gradient, _ in ready]  # refused before anything is written
+        squares = _squares(ready, named)  # refused before anything is written
         updates = int(state["updates"]) + 1
         new_state["updates"][...] = updates
         first_share, second_share = 1 - self.beta1**updates, 1 - self.beta2**updates
         with np.errstate(over="ignore", invalid="ignore"):
             for (name, parameter, gradient, new), square in zip(ready, squares):
-                own_rate, decay = self._options(name, rate) if self.groups else (rate, self.weight_decay)
+                own_rate, decay = (
+                    self._options(name, rate) if self.groups else (rate, self.weight_decay)
+                )
                 first_name, second_name = f"first/{name}", f"second/{name}"
+                spare = _spare(new, parameter, gradient)
                 first = np.multiply(state[first_name], self.beta1, out=new_state[first_name])
-                first += (1 - self.beta1) * gradient
+                first += np.multiply(gradient, 1 - self.beta1, out=spare)
                 second = np.multiply(state[second_name], self.beta2, out=new_state[second_name])
-                second += (1 - self.beta2) * square
-                size = np.sqrt(second / second_share) + self.epsilon
+                square *= 1 - self.beta2
+                second += square
+                # The square is used up: its memory takes the size of the step, and then the decayed
+                # parameter.
+                place = square if square.dtype == second.dtype else None
+                size = np.divide(second, second_share, out=place)
+                size = np.sqrt(size, out=place)
+                size += self.epsilon
+                step = np.divide(first, first_share, out=spare)
+                step = np.multiply(_like(own_rate, parameter), step, out=spare)
+                step = np.divide(step, size, out=spare)
                 if decay > 0:
-                    # A float16 result is rounded once, so its decayed value waits elsewhere.
-                    place = new if new.dtype == parameter.dtype else None
-                    parameter = np.multiply(parameter, _like(1 - own_rate * decay, parameter), out=place)
-                np.subtract(parameter, _like(own_rate, parameter) * (first / first_share) / size, out=new)
+                    parameter = np.multiply(
+                        parameter, _like(1 - own_rate * decay, parameter), out=place
+                    )
+                np.subtract(parameter, step, out=new)
 
 
 @dataclass(frozen=True, repr=False)
@@ -490,7 +586,7 @@ class AdamW(Adam):
 
 
 def clip_by_global_norm(
-    gradients: Params, max_norm: float, *, replicas: bool = False
+    gradients: Params, max_norm: float, *, replicas: bool = False, out: Params | None = None
 ) -> tuple[Params, np.ndarray]:
     r"""Scale all gradients by one factor, so that their joint norm is at most `max_norm`.
 
@@ -506,6 +602,8 @@ def clip_by_global_norm(
     max_norm : float, above 0
     replicas : bool
         Take the norm for each entry of the leading axis by itself.
+    out : dict of arrays, optional
+        Where to write the clipped gradients, `gradients` themselves for one; it is returned then.
 
     Returns
     -------
@@ -528,23 +626,33 @@ def clip_by_global_norm(
     (5.0, [0.6000000000000001, 0.8])
     """
     max_norm = checks.number("max_norm", max_norm, above=0)
-    arrays = {name: _gradient(name, value) for name, value in gradients.items()}
+    if out is None and buffers.whole_of(gradients) is not None:
+        out = buffers.empty_like(gradients)
+    whole, places = buffers.together(gradients, {} if out is None else out)
+    arrays = {name: _gradient(name, value) for name, value in whole.items()}
     if replicas:
         first = next(iter(arrays.values()), np.zeros(1))
         for name, array in arrays.items():
             if array.ndim == 0 or len(array) != first.shape[0]:
-                raise ValueError(f"replicas need gradients with one leading axis for all, {name!r} has shape {array.shape}")
+                raise ValueError(
+                    f"replicas need gradients with one leading axis for all, {name!r} has shape {array.shape}"
+                )
     # Runs that diverged have gradients that are not finite, and say so by their norm.
     with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
         norm = _global_norm(arrays, replicas)
         factor = max_norm / np.maximum(norm, max_norm)
-        return {name: _clipped(array, factor, norm, max_norm) for name, array in arrays.items()}, norm
+        clipped = {
+            name: _clipped(array, factor, norm, max_norm, places.get(name))
+            for name, array in arrays.items()
+        }
+        return clipped if out is None else out, norm
 
 
 def _global_norm(arrays, replicas):
     """Return the joint norm of some arrays: one, or one for each replica."""
     norm = _root_of_squares(arrays, replicas)
-    # Squares of 1e200 overflow, those of 1e-200 vanish: count in units of the largest entry instead.
+    # Squares of 1e200 overflow, those of 1e-200 vanish: count in units of the largest entry
+    # instead.
     extreme = (norm < 1e-140) | (norm == np.inf)
     if not extreme.any():
         return norm
@@ -562,7 +670,7 @@ def _root_of_squares(arrays, replicas, unit=None):
         wide = array.astype(np.float64)
         if unit is not None:
             wide /= _shaped(unit, wide)
-        squares = squares + (wide**2).sum(axis=_axes(array, replicas))
+        squares = squares + np.square(wide, out=wide).sum(axis=_axes(array, replicas))
     return np.sqrt(squares)
 
 
@@ -570,15 +678,20 @@ def _axes(array, replicas):
     return tuple(range(1 if replicas else 0, array.ndim))
 
 
-def _clipped(array, factor, norm, max_norm):
-    """Return `array` times `factor`, which is `max_norm` / `norm` or 1."""
+def _clipped(array, factor, norm, max_norm, place):
+    """Return `array` times `factor`, which is `max_norm` / `norm` or 1; in `place` if there is one."""
     exact = factor >= SMALLEST_FACTOR.get(array.dtype, np.inf)
     if array.dtype in SMALLEST_FACTOR and exact.all():
-        return array * _like(factor, array)
-    # A small factor loses its digits, and float16 and whole numbers have none to lose: divide first, in float64.
+        return np.multiply(array, _like(factor, array), out=place)
+    # A small factor loses its digits, and float16 and whole numbers have none to lose: divide
+    # first, in float64.
     wide = array.astype(np.float64)
     divided = wide / _shaped(norm, wide) * max_norm
     wide = np.where(_shaped(factor == 1, wide), wide, divided)
     if exact.any():
         wide = np.where(_shaped(exact, wide), array * _like(factor, array), wide)
-    return wide.astype(array.dtype if array.dtype.kind == "f" else np.float64)
+    wide = wide.astype(array.dtype if array.dtype.kind == "f" else np.float64)
+    if place is None:
+        return wide
+    np.copyto(place, wide)
+    return place

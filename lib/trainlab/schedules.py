@@ -3,7 +3,8 @@
 A schedule is a value: a frozen dataclass that you call with `step`. The first update of a
 run uses ``schedule(0)``. There is no state, so you may ask for any step in any order.
 
-* A whole number gives a Python ``float``; an array, of any type of numbers, gives a float64 array of the same shape.
+* A whole number gives a Python ``float``; an array, of any type of numbers, gives a float64 array
+  of the same shape.
 * Rates are absolute. With ``peak=1.0`` a schedule is a multiplier.
 * ``schedule.__call__`` plugs into ``torch.optim.lr_scheduler.LambdaLR`` and, traced by
   ``jax.jit``, into Optax: the array namespace is taken from the argument.
@@ -18,7 +19,8 @@ import numpy as np
 
 from trainlab import checks
 
-# A step from here on does not fit the 64 bits that arrays count in, and nobody makes as many updates.
+# A step from here on does not fit the 64 bits that arrays count in, and nobody makes as many
+# updates.
 TOO_MANY = 2**63
 
 
@@ -59,9 +61,12 @@ class Schedule(ABC):
         """
         if type(step) is int and 0 <= step < TOO_MANY:
             with np.errstate(all="ignore"):
-                return float(self._rate(np.array([step]), np)[0])  # as below, with nothing left to check
+                # As below, with nothing left to check.
+                return float(self._rate(np.array([step]), np)[0])
         if isinstance(step, Integral) and not -TOO_MANY < int(step) < TOO_MANY:
-            raise ValueError(f"step must be at least 0 and below 2**63, received a number of {int(step).bit_length()} bits")
+            raise ValueError(
+                f"step must be at least 0 and below 2**63, received a number of {int(step).bit_length()} bits"
+            )
         if isinstance(step, Real):
             # One entry of an array, not a scalar: NumPy's scalar powers may differ in the last bit.
             return float(self._checked([step])[0])
@@ -78,7 +83,8 @@ class Schedule(ABC):
     def _checked(self, step):
         step = checks.plain("step", step, "iuf", "a number or an array of numbers")
         if step.dtype.kind == "f":
-            step = step.astype(np.float64, copy=False)  # a shorter type has too few digits for large steps
+            # A shorter type has too few digits for large steps.
+            step = step.astype(np.float64, copy=False)
         bad = ~(np.isfinite(step) & (step >= 0))
         if bad.any():
             raise ValueError(f"step must be finite and at least 0, received {step[bad][0]}")
@@ -433,7 +439,7 @@ def _require_schedules(pieces):
 
 
 @dataclass(frozen=True)
-class Linear(Schedule):
+class LinearDecay(Schedule):
     r"""Fall in a straight line from `peak` to `floor`, then hold the floor.
 
     .. math:: \eta_t = \text{floor} + (\text{peak} - \text{floor})\,(1 - \min(t / T, 1))
@@ -454,7 +460,7 @@ class Linear(Schedule):
 
     Examples
     --------
-    >>> rate = Linear(1.0, total_steps=4)
+    >>> rate = LinearDecay(1.0, total_steps=4)
     >>> [rate(step) for step in (0, 1, 3, 4, 5)]
     [1.0, 0.75, 0.25, 0.0, 0.0]
     """
@@ -470,6 +476,9 @@ class Linear(Schedule):
         return _mix(self.floor, self.peak, 1 - _progress(step, self.total_steps, xp))
 
 
+Linear = LinearDecay  # its old name, which trainlab.models has for a model
+
+
 @dataclass(frozen=True)
 class Polynomial(Schedule):
     r"""Fall from `peak` to `floor` along a power of the steps that are left.
@@ -477,7 +486,7 @@ class Polynomial(Schedule):
     .. math:: \eta_t = \text{floor} + (\text{peak} - \text{floor})\,(1 - \min(t / T, 1))^p
 
     with :math:`T` = `total_steps` and :math:`p` = `power`; with a power of 1 it is
-    :class:`Linear`. Liu, Rabinovich and Berg (2015), *ParseNet*.
+    :class:`LinearDecay`. Liu, Rabinovich and Berg (2015), *ParseNet*.
 
     Parameters
     ----------
@@ -717,9 +726,9 @@ class WarmupStableDecay(Schedule):
                  \text{floor} + (\text{peak} - \text{floor})\, f(u)         & \text{after that}
               \end{cases}
 
-    with :math:`w` = `warmup_steps`, :math:`s` = `stable_steps`, :math:`u = \min((t - w - s) / d, 1)`
-    for :math:`d` = `decay_steps`, and :math:`f(u) = 1 - \sqrt u` if `shape` is "1-sqrt". Hu et al.
-    (2024), *MiniCPM*; the shape is that of Hägele et al. (2024), *Scaling laws and
+    with :math:`w` = `warmup_steps`, :math:`s` = `stable_steps`, :math:`u = \min((t - w - s) / d,
+    1)` for :math:`d` = `decay_steps`, and :math:`f(u) = 1 - \sqrt u` if `shape` is "1-sqrt". Hu et
+    al. (2024), *MiniCPM*; the shape is that of Hägele et al. (2024), *Scaling laws and
     compute-optimal training beyond fixed training durations*.
 
     Parameters
@@ -756,8 +765,10 @@ class WarmupStableDecay(Schedule):
             peak=peak,
             floor=checks.number("floor", self.floor, low=0, high=peak),
             shape=checks.one_of("shape", self.shape, tuple(DECAYS)),
-            **{name: checks.updates(name, getattr(self, name))
-               for name in ("warmup_steps", "stable_steps", "decay_steps")},
+            **{
+                name: checks.updates(name, getattr(self, name))
+                for name in ("warmup_steps", "stable_steps", "decay_steps")
+            },
         )
 
     def _rate(self, step, xp):
@@ -767,7 +778,9 @@ class WarmupStableDecay(Schedule):
             left = DECAYS[self.shape](_progress(decaying, self.decay_steps, xp), xp)
             rate = _mix(self.floor, self.peak, left)
         if self.warmup_steps > 0:
-            rate = xp.where(step < self.warmup_steps, _times_share(self.peak, step, self.warmup_steps, xp), rate)
+            rate = xp.where(
+                step < self.warmup_steps, _times_share(self.peak, step, self.warmup_steps, xp), rate
+            )
         return rate
 
 
@@ -819,7 +832,9 @@ class OneCycle(Schedule):
             peak=peak,
             total_steps=checks.updates("total_steps", self.total_steps, low=2),
             rise=checks.number("rise", self.rise, above=0, below=1),
-            start=checks.number("start", peak / 25 if self.start is None else self.start, low=0, high=peak),
+            start=checks.number(
+                "start", peak / 25 if self.start is None else self.start, low=0, high=peak
+            ),
             floor=checks.number("floor", self.floor, low=0, high=peak),
         )
 
@@ -827,7 +842,9 @@ class OneCycle(Schedule):
         climb = min(max(round(self.rise * self.total_steps), 1), self.total_steps - 1)
         up = _mix(self.peak, self.start, _half_cosine(_progress(step, climb, xp), xp))
         later = xp.maximum(step - climb, xp.zeros_like(step))
-        down = _mix(self.floor, self.peak, _half_cosine(_progress(later, self.total_steps - climb, xp), xp))
+        down = _mix(
+            self.floor, self.peak, _half_cosine(_progress(later, self.total_steps - climb, xp), xp)
+        )
         return xp.where(step < climb, up, down)
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from trainlab import checks
 from trainlab.files import read_arrays, write_arrays
 from trainlab.identity import fingerprint
-from trainlab.trainer import progress_bar
+from trainlab.progress import progress_bar
 
 
 def grid(**choices: Sequence) -> dict[str, dict]:
@@ -95,9 +95,14 @@ class Results:
             If an option is called "arm", as is the column of the arms' names.
         """
         if named := [name for name, options in self.arms.items() if "arm" in options]:
-            raise ValueError(f"the table's column 'arm' holds the arms' names, received an option 'arm' in arm {named[0]!r}")
+            raise ValueError(
+                f"the table's column 'arm' holds the arms' names, received an option 'arm' in arm {named[0]!r}"
+            )
         return [
-            {"arm": name} | options | {"seed": seed} | {key: rows[a, s].tolist() for key, rows in self.values.items()}
+            {"arm": name}
+            | options
+            | {"seed": seed}
+            | {key: rows[a, s].tolist() for key, rows in self.values.items()}
             for a, (name, options) in enumerate(self.arms.items())
             for s, seed in enumerate(self.seeds)
         ]
@@ -133,7 +138,8 @@ def sweep(
     folder : path, optional
         Where each finished call is kept. A sweep that was interrupted, by Ctrl-C, an error or a
         kill, goes on from there when it is started again. Results of other code or other options
-        are never taken: `train` and the options are compared by their :func:`~trainlab.identity.fingerprint`.
+        are never taken: `train` and the options are compared by their
+        :func:`~trainlab.identity.fingerprint`.
     changed : sequence of str
         What need not be as it was when the folder was made, or cannot be compared: "train", or
         names of options. What is finished is then taken as it is, so you answer for it that the
@@ -154,7 +160,8 @@ def sweep(
         or other shapes or kinds of numbers for one arm than for another, or if `folder` holds
         another sweep; the message names the differences.
     TypeError
-        If there is a `folder` and a part of the sweep cannot be compared, unless `changed` names it.
+        If there is a `folder` and a part of the sweep cannot be compared, unless `changed` names
+        it.
     RuntimeError
         If `train` fails; the message names the arm and the seeds, a note holds the traceback.
 
@@ -190,16 +197,23 @@ def sweep(
     chunk = len(seeds) if chunk is None else checks.integer("chunk", chunk, low=1)
     parts = ["train", *dict.fromkeys(key for options in arms.values() for key in options)]
     if not isinstance(changed, (list, tuple, set)) or not all(part in parts for part in changed):
-        raise ValueError(f"changed must be a list of parts of this sweep, out of {parts}, received {changed!r}")
+        raise ValueError(
+            f"changed must be a list of parts of this sweep, out of {parts}, received {changed!r}"
+        )
     tasks = [(name, start) for name in arms for start in range(0, len(seeds), chunk)]
 
     about = None if folder is None else _about(train, arms, seeds, chunk, changed)
     done = {} if folder is None else _open(folder, about, tasks, changed)
     left = [number for number in range(len(tasks)) if number not in done]
-    calls = [delayed(_call)(train, number, *_task(tasks[number], arms, seeds, chunk), os.getpid()) for number in left]
-    # Unordered and one by one, so that what is finished is kept at once and waits for no other task.
+    calls = [
+        delayed(_call)(train, number, *_task(tasks[number], arms, seeds, chunk), os.getpid())
+        for number in left
+    ]
+    # Unordered and one by one, so that what is finished is kept at once and waits for no other
+    # task.
     finished = Parallel(n_jobs=n_jobs, batch_size=1, return_as="generator_unordered")(calls)
-    # The bar's iterator has a name, because one without would be closed, and with it joblib's, before the except.
+    # The bar's iterator has a name, because one without would be closed, and with it joblib's,
+    # before the except.
     shown = iter(progress_bar(finished, progress, unit="tasks", total=len(left)))
     try:
         for number in done:
@@ -210,20 +224,30 @@ def sweep(
             done[number] = values
             _check_quantities(number, done, tasks, parts)
             if folder is not None:
-                write_arrays(_file(folder, number), _stored(values, _about_task(about, tasks[number])))
+                write_arrays(
+                    _file(folder, number), _stored(values, _about_task(about, tasks[number]))
+                )
     except BaseException as error:
         error.finished = {}  # type: ignore[attr-defined]
         for number, values in sorted(done.items()):
             name, _, its_seeds = _task(tasks[number], arms, seeds, chunk)
             error.finished.setdefault(name, []).append((its_seeds, values))  # type: ignore[attr-defined]
-        error.add_note(f"what {len(done)} of {len(tasks)} calls of train returned is in the attribute `finished` of this error")
-        # Inside joblib's generator the error stops the tasks still running; closing it would warn of each.
+        error.add_note(
+            f"what {len(done)} of {len(tasks)} calls of train returned is in the attribute `finished` of this error"
+        )
+        # Inside joblib's generator the error stops the tasks still running; closing it would warn
+        # of each.
         finished.throw(error)
 
     names = list(done[0])
     rows = len(tasks) // len(arms)
     values = {
-        name: np.stack([np.concatenate([done[a * rows + r][name] for r in range(rows)]) for a in range(len(arms))])
+        name: np.stack(
+            [
+                np.concatenate([done[a * rows + r][name] for r in range(rows)])
+                for a in range(len(arms))
+            ]
+        )
         for name in names
     }
     return Results(arms, seeds, values)
@@ -236,11 +260,15 @@ def _checked_arms(arms):
         if not isinstance(options, dict):
             raise TypeError(f"an arm must be a dict of options, received {options!r} for {name!r}")
         if reserved := sorted(options.keys() & {"seed", "seeds"}):
-            raise ValueError(f"an option must not be called {reserved[0]!r}, received one in arm {name!r}")
+            raise ValueError(
+                f"an option must not be called {reserved[0]!r}, received one in arm {name!r}"
+            )
     named: dict[str, object] = {}
     for name in arms:
         if str(name) in named:
-            raise ValueError(f"arms need names that differ as text, received {named[str(name)]!r} and {name!r}")
+            raise ValueError(
+                f"arms need names that differ as text, received {named[str(name)]!r} and {name!r}"
+            )
         named[str(name)] = name
     return {str(name): dict(options) for name, options in arms.items()}
 
@@ -254,11 +282,14 @@ def _call(train, number, name, options, seeds, home):
     """Return a task's number and its result, or an error: one raised here would overtake finished tasks."""
     try:
         if os.getpid() == home:
-            # Another process has a copy anyway; here, what train does to its options would reach the next task.
+            # Another process has a copy anyway; here, what train does to its options would reach
+            # the next task.
             options = copy.deepcopy(options)
         values = train(list(seeds), **options)
     except Exception as error:
-        failure = RuntimeError(f"arm {name!r} with seeds {seeds} failed: {type(error).__name__}: {error}")
+        failure = RuntimeError(
+            f"arm {name!r} with seeds {seeds} failed: {type(error).__name__}: {error}"
+        )
         # A note travels between processes, a traceback does not.
         failure.add_note(traceback.format_exc())
         return number, failure
@@ -270,17 +301,25 @@ def _call(train, number, name, options, seeds, home):
 
 def _checked_values(values, name, seeds):
     if not isinstance(values, dict) or not values:
-        raise ValueError(f"train must return a dict of arrays, received {values!r} from arm {name!r}")
+        raise ValueError(
+            f"train must return a dict of arrays, received {values!r} from arm {name!r}"
+        )
     for key, value in values.items():
         if not isinstance(key, str):
-            raise ValueError(f"train must name its quantities by text, received {key!r} from arm {name!r}")
+            raise ValueError(
+                f"train must name its quantities by text, received {key!r} from arm {name!r}"
+            )
         if isinstance(value, np.ma.MaskedArray):
-            raise ValueError(f"train must return numbers, received masked ones as {key!r} of arm {name!r}: fill them first")
+            raise ValueError(
+                f"train must return numbers, received masked ones as {key!r} of arm {name!r}: fill them first"
+            )
     try:
         # Copies, because train may fill the same array again for its next arm.
         values = {key: np.array(value) for key, value in values.items()}
     except ValueError as error:
-        raise ValueError(f"train must return arrays, received from arm {name!r} what is none: {error}") from None
+        raise ValueError(
+            f"train must return arrays, received from arm {name!r} what is none: {error}"
+        ) from None
     for key, value in values.items():
         if value.ndim == 0 or len(value) != len(seeds) or value.dtype.kind not in "biuf":
             raise ValueError(
@@ -294,11 +333,17 @@ def _check_quantities(number, done, tasks, parts):
     """Refuse a result that has no place in one array with the first."""
     first, values, before = next(iter(done)), done[number], next(iter(done.values()))
     if set(values) != set(before):
-        raise ValueError(f"train must return the same quantities for every arm, received {list(before)} and {list(values)}")
+        raise ValueError(
+            f"train must return the same quantities for every arm, received {list(before)} and {list(values)}"
+        )
     if taken := sorted(set(values) & {"arm", "seed"}):
-        raise ValueError(f"a quantity must not be called as another column of the table, received {taken[0]!r}")
+        raise ValueError(
+            f"a quantity must not be called as another column of the table, received {taken[0]!r}"
+        )
     if taken := sorted(set(values) & set(parts[1:])):
-        raise ValueError(f"a quantity must not be called as an option is, received the quantity and the option {taken[0]!r}")
+        raise ValueError(
+            f"a quantity must not be called as an option is, received the quantity and the option {taken[0]!r}"
+        )
     for key, rows in values.items():
         if rows.shape[1:] != before[key].shape[1:] or rows.dtype.kind != before[key].dtype.kind:
             raise ValueError(
@@ -313,7 +358,9 @@ def _check_quantities(number, done, tasks, parts):
 
 def _stored(values, about):
     # With a prefix no quantity's name is one of the arguments of np.savez.
-    return {"about": np.array(json.dumps(about))} | {f"values/{name}": value for name, value in values.items()}
+    return {"about": np.array(json.dumps(about))} | {
+        f"values/{name}": value for name, value in values.items()
+    }
 
 
 def _file(folder, number):
@@ -333,25 +380,36 @@ def _about(train, arms, seeds, chunk, changed):
                 f"{called} would not be known again in the folder: {error}; add {part!r} to `changed` if it stays the same"
             ) from None
 
-    options = {name: {key: both(key, f"{key} of arm {name!r}", its[key]) for key in its} for name, its in arms.items()}
+    options = {
+        name: {key: both(key, f"{key} of arm {name!r}", its[key]) for key in its}
+        for name, its in arms.items()
+    }
     return {"train": both("train", "train", train), "arms": options, "seeds": seeds, "chunk": chunk}
 
 
 def _about_task(about, task):
     name, start = task
-    return about | {"arms": {name: about["arms"][name]}, "seeds": about["seeds"][start : start + about["chunk"]]}
+    return about | {
+        "arms": {name: about["arms"][name]},
+        "seeds": about["seeds"][start : start + about["chunk"]],
+    }
 
 
 def _parts(about, changed):
     """Return the parts that are compared, each a text and a fingerprint, by what a message calls them."""
     parts = {} if "train" in changed else {"train": about["train"]}
     for name, options in about["arms"].items():
-        parts |= {f"{key} of arm {name!r}": both for key, both in options.items() if key not in changed}
+        parts |= {
+            f"{key} of arm {name!r}": both for key, both in options.items() if key not in changed
+        }
     return parts
 
 
 def _texts(about, changed):
-    options = {name: {key: text for key, (text, _) in its.items() if key not in changed} for name, its in about["arms"].items()}
+    options = {
+        name: {key: text for key, (text, _) in its.items() if key not in changed}
+        for name, its in about["arms"].items()
+    }
     train = {} if "train" in changed else {"train": about["train"][0]}
     return train | {"arms": options, "seeds": about["seeds"], "chunk": about["chunk"]}
 
@@ -361,10 +419,15 @@ def _differences(saved, own, changed):
     before, now = _parts(saved, changed), _parts(own, changed)
     for called in before.keys() & now.keys():
         if before[called][1] == now[called][1]:
-            # Then they are equal, whatever their texts: that of a set has another order in another process.
+            # Then they are equal, whatever their texts: that of a set has another order in another
+            # process.
             before[called][0] = now[called][0]
     first, second = _texts(saved, changed), _texts(own, changed)
-    if found := [f"{name}: saved {first[name]}, received {second[name]}" for name in second if first[name] != second[name]]:
+    if found := [
+        f"{name}: saved {first[name]}, received {second[name]}"
+        for name in second
+        if first[name] != second[name]
+    ]:
         return found
     if list(saved["arms"]) != list(own["arms"]):
         # Tasks are numbered, so the same arms in another order would swap their results.
@@ -404,9 +467,12 @@ def _open(folder, about, tasks, changed):
             own = _about_task(about, task)
             try:
                 saved, values = _read(Path(folder, name))
-                # Another sweep may have used the folder meanwhile, or a file have come from elsewhere.
+                # Another sweep may have used the folder meanwhile, or a file have come from
+                # elsewhere.
                 if differing := _differences(saved, own, changed):
-                    raise ValueError(f"{Path(folder, name)} is of another sweep; " + "; ".join(differing))
+                    raise ValueError(
+                        f"{Path(folder, name)} is of another sweep; " + "; ".join(differing)
+                    )
                 done[int(match[1])] = _checked_values(values, task[0], own["seeds"])
             except ValueError as error:
                 warnings.warn(f"computed again: {error}", stacklevel=3)

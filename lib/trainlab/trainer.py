@@ -9,9 +9,6 @@ interrupts a training, Ctrl-C say, an update has happened or it has not, and ``f
 """
 
 import copy
-import inspect
-import json
-import math
 import os
 import uuid
 from collections.abc import Callable, Sequence
@@ -20,28 +17,25 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from trainlab import checkpoints, checks
+from trainlab import batches, buffers, callbacks, checkpoints, checks
+from trainlab.batches import batch_order
 from trainlab.callbacks import Checkpoint, EarlyStopping, Evaluation, ReduceOnPlateau, StopTraining
-from trainlab.files import write_arrays
-from trainlab.identity import fingerprint
-from trainlab.losses.sums import divided, gradient_of_mean, weighed_sum
+from trainlab.history import History, Rates
+from trainlab.losses.sums import divided, gradient_of_mean, some_weight, weighed_losses
 from trainlab.models import Params
 from trainlab.optimizers import clip_by_global_norm
-from trainlab.schedules import Schedule
+from trainlab.progress import progress_bar
+from trainlab.replicas import initial, per_replica
 
-__all__ = ["Trainer", "batch_order", "Checkpoint", "EarlyStopping", "Evaluation", "ReduceOnPlateau", "StopTraining"]
-
-
-def batch_order(seed: int, epoch: int, n: int) -> np.ndarray:
-    """Return the order in which an epoch visits its n examples: a permutation of ``0 .. n - 1``.
-
-    Examples
-    --------
-    >>> batch_order(seed=0, epoch=0, n=5).tolist() == batch_order(seed=0, epoch=0, n=5).tolist()
-    True
-    """
-    # Stream 0 of a seed makes the initial parameters, hence the 1.
-    return np.random.default_rng([seed, 1 + epoch]).permutation(n)
+__all__ = [
+    "Trainer",
+    "batch_order",
+    "Checkpoint",
+    "EarlyStopping",
+    "Evaluation",
+    "ReduceOnPlateau",
+    "StopTraining",
+]
 
 
 class _Moment(NamedTuple):
@@ -55,15 +49,6 @@ class _Moment(NamedTuple):
     stopping: bool  # whether one that saw it asked to stop
 
 
-class _Data(NamedTuple):
-    """The examples of a training, known again by their fingerprints, and where it began with them."""
-
-    prints: dict
-    examples: int
-    step: int
-    epoch: int
-
-
 class Trainer:
     r"""Train a model by mini-batch gradient descent: one run, or R replicas in one call.
 
@@ -72,10 +57,11 @@ class Trainer:
     .. math:: \theta_{t+1} = \text{optimizer}\Big(\theta_t,\;
               \frac{\sum_i w_i \nabla \ell_i(\theta_t)}{\sum_i w_i},\; \eta_t = \text{schedule}(t)\Big)
 
-    The weights :math:`w_i` are those that the loss returns beside its values (:class:`trainlab.losses.Loss`;
-    0 for a target that it ignores), times those given to ``fit``, and 1 without either. Both sums run over
-    the whole update, so micro-batches with unequal weights give what the whole batch gives. A loss of
-    your own that leaves targets out has to return their weights too: what counts is never guessed.
+    The weights :math:`w_i` are those that the loss returns beside its values
+    (:class:`trainlab.losses.Loss`; 0 for a target that it ignores), times those given to ``fit``,
+    and 1 without either. Both sums run over the whole update, so micro-batches with unequal weights
+    give what the whole batch gives. A loss of your own that leaves targets out has to return their
+    weights too: what counts is never guessed.
 
     An epoch is ``n // (batch_size * accumulate)`` updates in an order that depends on the seed
     and the epoch alone; the rest of the examples, another one each epoch, is left out.
@@ -89,15 +75,17 @@ class Trainer:
     Parameters
     ----------
     model : object with ``init``, ``forward``, ``backward``, ``dtype`` and ``input_dtype``
-        See :mod:`trainlab.models`.
+        See :mod:`trainlab.models`. Where ``backward`` takes ``out``, it has to write every gradient
+        there.
     loss : callable
-        ``loss(predictions, targets, reduction="none")`` returning a :class:`trainlab.losses.Loss`, or
-        a pair of values and gradient where every value counts once.
+        ``loss(predictions, targets, reduction="none")`` returning a :class:`trainlab.losses.Loss`,
+        or a pair of values and gradient where every value counts once.
     optimizer : object with ``init`` and ``update``
         See :mod:`trainlab.optimizers`. One whose ``update`` has no ``out`` gets copies to change.
     schedule : callable, or a list of R callables
         ``schedule(step)`` is the rate of the update after `step` finished ones. It has to be a
-        function of the step: ``resume`` asks for steps of the past. A list gives each replica its own.
+        function of the step: ``resume`` asks for steps of the past. A list gives each replica its
+        own.
     batch_size : int, at least 1
     seed : int, or a list of R ints
         Replica r has seed ``seed + r``, or ``seed[r]``. The same seed means the same initial
@@ -125,7 +113,8 @@ class Trainer:
     diverged : bool, or array of shape (R,)
         Which runs were lost.
     run : str
-        The name of this run, drawn at random. A resumed trainer has that of the run it goes on with.
+        The name of this run, drawn at random. A resumed trainer has that of the run it goes on
+        with.
 
     Raises
     ------
@@ -163,25 +152,30 @@ class Trainer:
         self.accumulate = checks.integer("accumulate", accumulate, low=1)
         self.max_norm = None if max_norm is None else checks.number("max_norm", max_norm, above=0)
         self.on_divergence = checks.one_of("on_divergence", on_divergence, ("raise", "record"))
-        self.replicas, self.seeds, self.schedules = _per_replica(replicas, seed, schedule)
+        self.replicas, self.seeds, self.schedules = per_replica(replicas, seed, schedule)
         self._shape = () if self.replicas is None else (self.replicas,)
 
-        runs = [model.init(np.random.default_rng([seed, 0])) for seed in self.seeds]
-        params = runs[0]
-        if self.replicas is not None:
-            params = {name: np.stack([run[name] for run in runs]) for name in runs[0]}
+        buffers.keep_freed_memory()
+        params = initial(model, self.seeds, self.replicas)
         self._nobody = np.zeros(self._shape, bool)
         self._now = _Moment(0, params, optimizer.init(params), self._nobody, (), False)
-        self._writes_out = "out" in inspect.signature(optimizer.update).parameters
-        self._buffers: tuple = ()
+        self._twice, self._rooms = (
+            buffers.Twice(),
+            [buffers.room(params) for _ in range(min(2, self.accumulate))],
+        )
+        self._backward_takes_out = buffers.takes_out(model.backward)
+        self._update_takes_out = buffers.takes_out(optimizer.update)
         self.rate_scale = 1.0 if self.replicas is None else np.ones(self.replicas)
         self.run = uuid.uuid4().hex
         self.token = object()  # tells trainers apart; two may go on with one run
-        self._data: _Data | None = None
-        self._epoch: tuple | None = None
-        self._record: dict[str, np.ndarray] = {}
+        self._rates, self._orders = (
+            Rates(self.schedules, self.replicas),
+            batches.Orders(self.seeds, self.replicas),
+        )
+        self._history = History(self._shape, clipped=self.max_norm is not None)
+        self._data: batches.Known | None = None
         self._callbacks: list = []
-        self._callback_states: dict | None = None
+        self._memory: dict | None = None  # what a resumed trainer's callbacks will be given back
 
     @property
     def step(self) -> int:
@@ -195,7 +189,7 @@ class Trainer:
 
     @params.setter
     def params(self, params: Params) -> None:
-        self._now = self._now._replace(params=_copied("params", params, self._now.params))
+        self._now = self._now._replace(params=buffers.copied("params", params, self._now.params))
 
     @property
     def state(self) -> Params:
@@ -204,7 +198,7 @@ class Trainer:
 
     @state.setter
     def state(self, state: Params) -> None:
-        self._now = self._now._replace(state=_copied("state", state, self._now.state))
+        self._now = self._now._replace(state=buffers.copied("state", state, self._now.state))
 
     @property
     def diverged(self) -> np.ndarray:
@@ -218,7 +212,7 @@ class Trainer:
         ``"step"`` (T,), ``"rate"`` and ``"loss"`` (T,) or (T, R), and ``"gradient_norm"`` where
         `max_norm` is set. The loss is that of the update's own batch, before the update.
         """
-        return {name: rows[: self.step] for name, rows in self._record.items() if name != "scheduled"}
+        return self._history.seen(self.step)
 
     def table(self) -> list[dict]:
         """Return the history as rows, a list of dicts: ``pandas.DataFrame(trainer.table())`` is a table.
@@ -234,14 +228,7 @@ class Trainer:
         >>> rows[1]
         {'step': 0, 'seed': 8, 'rate': 0.5, 'loss': 1.0}
         """
-        columns = self.history
-        steps = columns.pop("step").tolist() if columns else []
-        columns = {name: rows.reshape(len(rows), -1).tolist() for name, rows in columns.items()}
-        return [
-            {"step": step, "seed": seed} | {name: rows[t][r] for name, rows in columns.items()}
-            for t, step in enumerate(steps)
-            for r, seed in enumerate(self.seeds)
-        ]
+        return self._history.table(self.step, self.seeds)
 
     def fit(
         self,
@@ -270,9 +257,9 @@ class Trainer:
         steps, epochs : int, at least 0
             How many more updates, or epochs; give one of the two.
         callback : callable, or a list of them, optional
-            ``callback(trainer)`` after every update; raising :class:`~trainlab.callbacks.StopTraining`
-            ends the call, once the others of the list had their turn. Any other exception is an
-            error. See :mod:`trainlab.callbacks`.
+            ``callback(trainer)`` after every update; raising
+            :class:`~trainlab.callbacks.StopTraining` ends the call, once the others of the list had
+            their turn. Any other exception is an error. See :mod:`trainlab.callbacks`.
         progress : bool
             Show a bar in a terminal (needs tqdm).
         new_data : bool
@@ -294,61 +281,157 @@ class Trainer:
             If predictions or losses stop being finite and `on_divergence` is "raise". The
             history up to that update is kept and the parameters are those before it.
         """
-        x, y, weights = self._checked_data(x, y, weights)
-        per_update = self.batch_size * self.accumulate
-        if len(x) < per_update:
-            raise ValueError(
-                f"batch_size {self.batch_size} x accumulate {self.accumulate} asks for "
-                f"{per_update} examples an update, received {len(x)} in all"
-            )
-        per_epoch = len(x) // per_update
-        if steps is not None and epochs is None:
-            steps = checks.integer("steps", steps, low=0)
-        elif epochs is not None and steps is None:
-            steps = per_epoch * checks.integer("epochs", epochs, low=0)
-        else:
-            raise ValueError(f"give steps or epochs, received steps={steps} and epochs={epochs}")
-        data = self._known_data(x, y, weights, new_data)
-        self._adopt(callback)
-        self._reserve(steps)
-        self._plan(steps)
+        x, y, weights = batches.examples(self.model, x, y, weights)
+        steps, per_epoch, per_update = batches.counts(
+            len(x), self.batch_size, self.accumulate, steps, epochs
+        )
+        given = {"x": x, "y": y, "weights": weights}
+        data = batches.recognised(self._data, given, self.step, per_update, new_data)
+        adopted, owed = callbacks.adopted(callback, self, self._now.owed, self._memory)
+        self._now = self._now._replace(owed=owed)
+        self._callbacks, self._memory = adopted, None
+        self._history.reserve(self.step, steps)
+        self._rates.ask(self.step, steps)
         self._data = data
 
         try:
             for _ in progress_bar(range(0 if self._ask_callbacks() else steps), progress):
-                epoch, position = divmod(self.step - data.step, per_epoch)
-                rows = self._order(data.epoch + epoch, len(x))[..., position * per_update : (position + 1) * per_update]
-                self._update(x.take(rows, axis=0), y.take(rows, axis=0), None if weights is None else weights[rows])
+                epoch, place = divmod(self.step - data.step, per_epoch)
+                rows = self._orders(data.epoch + epoch, len(x))[
+                    ..., place * per_update : (place + 1) * per_update
+                ]
+                self._update(
+                    x.take(rows, axis=0),
+                    y.take(rows, axis=0),
+                    None if weights is None else weights[rows],
+                )
                 if self._callbacks and self._ask_callbacks():
                     break
         finally:
-            self._settle()
+            params, state = self._twice.home(self.params, self.state)
+            self._now = self._now._replace(params=params, state=state)
         self._now = self._now._replace(stopping=False)
         for each in self._callbacks:
             if hasattr(each, "end"):
                 each.end(self)
         return self
 
+    def _update(self, x, y, weights):
+        """Make one update: all of it, or none."""
+        now, scheduled = self._now, self._rates(self._now.step)
+        rate = scheduled * self.rate_scale
+        # A run that diverges overflows on its way, and says so by its loss.
+        with np.errstate(over="ignore", invalid="ignore"):
+            loss, gradients, lost = self._gradients(x, y, weights)
+            if self.max_norm is not None:
+                place, one_each = (
+                    gradients if gradients is self._rooms[0] else None,
+                    self.replicas is not None,
+                )
+                gradients, norm = clip_by_global_norm(
+                    gradients, self.max_norm, replicas=one_each, out=place
+                )
+                self._history.write(now.step, gradient_norm=norm)
+            # An optimizer may see an overflow that no loss would show; only a record of divergences
+            # goes on.
+            with np.errstate(over="ignore" if self.on_divergence == "record" else "warn"):
+                params, state = self._stepped(gradients, rate)
+        self._history.write(now.step, step=now.step, scheduled=scheduled, rate=rate, loss=loss)
+        self._now = _Moment(now.step + 1, params, state, lost, tuple(self._callbacks), False)
+
+    def _gradients(self, x, y, weights):
+        """Return the mean loss of an update's examples, its gradients, and which runs are lost."""
+        params, lost = self._now.params, self._now.diverged
+        gradients: Params = {}
+        axis = len(self._shape)
+        value, weight, count = 0.0, 0, x.shape[axis]
+        parts = batches.parts(x, y, weights, self.accumulate, axis)
+        for part, (part_x, part_y, part_weights) in enumerate(parts):
+            predictions, cache = self.model.forward(params, part_x)
+            part_value, part_weight, gradient, bad = weighed_losses(
+                self.loss, predictions, part_y, part_weights, axis, self._refuse
+            )
+            value, weight = value + part_value, weight + part_weight
+            lost = lost if bad is None else lost | bad
+            # Of several parts the weight is known after the last; until then the number of examples
+            # stands in.
+            total = some_weight(weight, self.step) if self.accumulate == 1 else count
+            gradient = gradient_of_mean(gradient, part_weights, total)
+            part_gradients = self._backward(params, cache, gradient, self._rooms[min(part, 1)])
+            gradients = buffers.add(gradients, part_gradients) if part else part_gradients
+        if self.accumulate > 1 and np.any(weight != count):
+            share = some_weight(weight, self.step) / count
+            gradients = buffers.gather(
+                self._rooms[0], {name: divided(g, share) for name, g in gradients.items()}
+            )
+        loss = value / weight
+        return loss if lost is self._nobody else np.where(lost, np.inf, loss), gradients, lost
+
+    def _refuse(self, lost, what):
+        if self.on_divergence == "raise":
+            which = "" if self.replicas is None else f" of replicas {np.flatnonzero(lost).tolist()}"
+            raise FloatingPointError(f"the {what}{which} stopped being finite at step {self.step}")
+
+    def _backward(self, params, cache, gradient, room):
+        """Return the parameters' gradients, in the trainer's own memory if their types fit."""
+        if self._backward_takes_out and gradient.dtype == self.model.dtype:
+            return self.model.backward(params, cache, gradient, out=room)
+        return buffers.gather(room, self.model.backward(params, cache, gradient))
+
+    def _stepped(self, gradients, rate):
+        """Return the parameters and the state after this update; those before it stay as they are."""
+        params, state = self._now.params, self._now.state
+        if self._update_takes_out:
+            out = self._twice.other(params, state)
+            self.optimizer.update(params, gradients, state, rate, out=out)
+            return out
+        params, state = copy.deepcopy((params, state))
+        self.optimizer.update(params, gradients, state, rate)
+        return params, state
+
+    def _ask_callbacks(self):
+        """Call those that have not seen the last update; return whether one of them asked to stop."""
+        while self._now.owed:
+            first, *rest = self._now.owed
+            stopping = self._now.stopping
+            try:
+                first(self)
+            except StopTraining:
+                stopping = True
+            self._now = self._now._replace(owed=tuple(rest), stopping=stopping)
+        return self._now.stopping
+
+    def _remembered(self):
+        """Return what a checkpoint keeps of the callbacks; a resumed trainer holds what they will need until ``fit``."""
+        return self._memory or callbacks.remembered(
+            self._callbacks, self._now.owed, self._now.stopping
+        )
+
     def predict(self, x: ArrayLike) -> np.ndarray:
         """Return the model's outputs for `x`, shape (n, k) or (R, n, k)."""
-        x = self._inputs(x)
+        x = batches.inputs(self.model, x)
         with np.errstate(over="ignore", invalid="ignore"):
             return self.model.forward(self.params, x)[0]
 
-    def evaluate(self, x: ArrayLike, y: ArrayLike, *, weights: ArrayLike | None = None) -> float | np.ndarray:
+    def evaluate(
+        self, x: ArrayLike, y: ArrayLike, *, weights: ArrayLike | None = None
+    ) -> float | np.ndarray:
         """Return the mean loss over all examples: a float, or an array of shape (R,).
 
         It is the weighted mean where `weights` are given, as in ``fit``. A run that diverged has an
         infinite loss if `on_divergence` is "record"; otherwise non-finite predictions are a
         ``FloatingPointError``.
         """
-        x, y, weights = self._checked_data(x, y, weights)
+        x, y, weights = batches.examples(self.model, x, y, weights)
         y = np.broadcast_to(y, self._shape + y.shape)
         weights = None if weights is None else np.broadcast_to(weights, self._shape + weights.shape)
         with np.errstate(over="ignore", invalid="ignore"):
             predictions = self.model.forward(self.params, x)[0]
-            value, weight, _, lost = self._losses(predictions, y, weights)
-            value = np.where(lost, np.inf, value / self._checked_weight(weight))
+            value, weight, _, lost = weighed_losses(
+                self.loss, predictions, y, weights, len(self._shape), self._refuse
+            )
+            value = value / some_weight(weight, self.step)
+            value = value if lost is None else np.where(lost, np.inf, value)
         return float(value) if self.replicas is None else value
 
     def save(self, path: str | os.PathLike) -> None:
@@ -356,16 +439,7 @@ class Trainer:
 
         A symbolic link at `path` stays one: the file that it leads to is written.
         """
-        now: _Moment = self._now
-        groups: dict[str, dict] = {"params": now.params, "state": now.state}
-        groups["history"] = {name: rows[: now.step] for name, rows in self._record.items()}
-        memory = self._callback_memory()
-        groups |= {f"callback{place}": state for place, state in enumerate(memory.pop("states"))}
-        arrays = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
-        arrays |= {"diverged": now.diverged, "rate_scale": np.asarray(self.rate_scale)}
-        about = self._about() | {"run": self.run, "step": now.step, "data": self._data, "callbacks": memory}
-        arrays["about"] = np.array(json.dumps(about))
-        write_arrays(path, arrays)
+        checkpoints.save(path, self)
 
     @classmethod
     def resume(
@@ -381,10 +455,10 @@ class Trainer:
     ) -> "Trainer":
         """Return a trainer that goes on where ``save(path)`` left off, bit for bit.
 
-        Pass what the saved trainer was made with, and to ``fit`` the same examples and the same kinds
-        of callbacks, whose memory comes back too. Functions and objects are compared by their code
-        and their values, schedules by the rates of the updates that were made: one that agrees on
-        those and differs afterwards (a decay at the end, say) is welcome.
+        Pass what the saved trainer was made with, and to ``fit`` the same examples and the same
+        kinds of callbacks, whose memory comes back too. Functions and objects are compared by their
+        code and their values, schedules by the rates of the updates that were made: one that agrees
+        on those and differs afterwards (a decay at the end, say) is welcome.
 
         Parameters
         ----------
@@ -394,8 +468,8 @@ class Trainer:
         model, loss, optimizer, schedule, **options
             As for :class:`Trainer`.
         changed : sequence of "model", "loss", "optimizer", "schedule"
-            What may differ from the saved run, or cannot be compared with it. An optimizer keeps its
-            state if that still fits, and begins anew otherwise.
+            What may differ from the saved run, or cannot be compared with it. An optimizer keeps
+            its state if that still fits, and begins anew otherwise.
 
         Raises
         ------
@@ -408,330 +482,5 @@ class Trainer:
         for name in changed:
             checks.one_of("changed", name, (*checkpoints.PARTS, "schedule"))
         trainer = cls(model, loss, optimizer, schedule, **options)
-        path, about, saved = checkpoints.newest(path)
-        checkpoints.check_same(path, about, trainer._about(), changed)
-
-        def group(prefix):
-            return {name.removeprefix(prefix): value for name, value in saved.items() if name.startswith(prefix)}
-
-        params, state = _copied("params", group("params/"), trainer.params), group("state/")
-        if "optimizer" in changed and _shapes(state) != _shapes(trainer.state):
-            state = trainer.state
-        trainer._record = group("history/")
-        if "schedule" not in changed:
-            checkpoints.check_past(path, saved.get("history/scheduled", np.empty(0)), trainer.schedules)
-        trainer._now = _Moment(about["step"], params, state, saved["diverged"], (), about["callbacks"]["stopping"])
-        trainer.run, trainer._data = about["run"], None if about["data"] is None else _Data(*about["data"])
-        scale = saved["rate_scale"]
-        trainer.rate_scale = float(scale) if scale.ndim == 0 else scale
-        states = [group(f"callback{place}/") for place in range(len(about["callbacks"]["names"]))]
-        trainer._callback_states = about["callbacks"] | {"states": states}
+        checkpoints.restore(path, trainer, changed)
         return trainer
-
-    def _stateful(self):
-        return [each for each in self._callbacks if hasattr(each, "state")]
-
-    def _callback_memory(self):
-        """What a checkpoint keeps of the callbacks: names, states, which are owed the last update, and a stop."""
-        if self._callback_states is not None:
-            # A resumed trainer that was not fitted since still holds what its callbacks will need.
-            return dict(self._callback_states)
-        each = self._stateful()
-        owed = [place for place, one in enumerate(each) if any(one is other for other in self._now.owed)]
-        names, states = [type(one).__name__ for one in each], [one.state for one in each]
-        return {"names": names, "states": states, "owed": owed, "stopping": self._now.stopping}
-
-    def _adopt(self, callback):
-        """Take over a call's callbacks; the first after a resume get their memory back."""
-        callbacks = list(callback) if isinstance(callback, (list, tuple)) else [] if callback is None else [callback]
-        for each in callbacks:
-            if not callable(each):
-                raise TypeError(f"a callback must be callable, received {each!r}")
-        if any(isinstance(each, Checkpoint) for each in callbacks[:-1]):
-            raise ValueError("a Checkpoint must be the last callback: it saves what those before it did")
-        if len({id(each) for each in callbacks}) < len(callbacks):
-            raise ValueError("callbacks must be different objects, received one of them twice")
-        stateful, memory = [each for each in callbacks if hasattr(each, "state")], self._callback_states
-        if memory is not None and memory["names"]:
-            received = [type(each).__name__ for each in stateful]
-            if memory["names"] != received:
-                raise ValueError(f"this training was saved with the callbacks {memory['names']}, received {received}")
-        for each in callbacks:
-            if hasattr(each, "begin"):
-                each.begin(self)
-        owed = self._now.owed
-        if memory is not None:
-            for each, state in zip(stateful, memory["states"]):
-                each.state = state
-            owed = [stateful[place] for place in memory["owed"]]
-        self._now = self._now._replace(owed=tuple(each for each in callbacks if any(each is one for one in owed)))
-        self._callbacks, self._callback_states = callbacks, None
-
-    def _ask_callbacks(self):
-        """Call those that have not seen the last update; return whether one of them asked to stop."""
-        while self._now.owed:
-            first, *rest = self._now.owed
-            stopping = self._now.stopping
-            try:
-                first(self)
-            except StopTraining:
-                stopping = True
-            self._now = self._now._replace(owed=tuple(rest), stopping=stopping)
-        return self._now.stopping
-
-    def _about(self):
-        """Everything that must be equal for a resumed run to continue the same training."""
-        return {
-            **{name: checkpoints.part(getattr(self, name)) for name in checkpoints.PARTS},
-            "seeds": self.seeds,
-            "replicas": self.replicas,
-            "batch_size": self.batch_size,
-            "accumulate": self.accumulate,
-            "max_norm": self.max_norm,
-            "on_divergence": self.on_divergence,
-        }
-
-    def _inputs(self, x):
-        if np.dtype(self.model.input_dtype).kind == "i":
-            return checks.whole("x", x)
-        return checks.fitting("x", checks.finite("x", checks.floating("x", x)), self.model.input_dtype)
-
-    def _checked_data(self, x, y, weights):
-        x, y = self._inputs(x), checks.plain("y", y)
-        if y.ndim == 0 or x.ndim == 0 or len(x) != len(y):
-            raise ValueError(f"x and y must have one row an example, received shapes {x.shape} and {y.shape}")
-        if y.dtype.kind == "f":
-            y = checks.fitting("y", checks.finite("y", y), self.model.dtype)
-        if weights is not None:
-            shape = np.shape(weights)
-            if shape != y.shape[: len(shape)] or len(shape) == 0:
-                raise ValueError(f"weights must have shape {y.shape[:1]} or that of the losses, received {shape}")
-            weights = checks.weights(weights, shape, self.model.dtype)
-        return x, y, weights
-
-    def _known_data(self, x, y, weights, new_data):
-        """Return what the training knows of its examples; refuse others than before."""
-        prints = {"x": fingerprint(x), "y": fingerprint(y), "weights": fingerprint(weights)}
-        before = self._data
-        if before is None:
-            return _Data(prints, len(x), 0, 0)
-        if before.step == self.step or new_data and before.examples == len(x):
-            return before._replace(prints=prints, examples=len(x))  # no update was made with them, or as many go on
-        if not new_data:
-            if len(x) != before.examples:
-                raise ValueError(
-                    f"this training began with {before.examples} examples, received {len(x)}; new_data=True takes them"
-                )
-            if differing := [name for name in prints if prints[name] != before.prints[name]]:
-                raise ValueError(f"this training began with other {', '.join(differing)}; new_data=True takes them")
-            return before
-        # An epoch that was begun is over.
-        per_epoch = before.examples // (self.batch_size * self.accumulate)
-        return _Data(prints, len(x), self.step, before.epoch - (before.step - self.step) // per_epoch)
-
-    def _order(self, epoch, n):
-        """Return the epoch's visiting order, shape (n,) or (R, n), made once an epoch."""
-        if self._epoch is None or self._epoch[0] != (epoch, n):
-            orders = np.stack([batch_order(seed, epoch, n) for seed in self.seeds])
-            self._epoch = (epoch, n), orders[0] if self.replicas is None else orders
-        return self._epoch[1]
-
-    def _reserve(self, steps):
-        """Make room for `steps` more rows of history."""
-        names = {"step": ((), np.int64), "rate": (self._shape, np.float64), "loss": (self._shape, np.float64)}
-        if self.max_norm is not None:
-            names["gradient_norm"] = (self._shape, np.float64)
-        names["scheduled"] = (self._shape, np.float64)  # the rates before the scale, for a resume to compare
-        record = {}
-        for name, (shape, dtype) in names.items():
-            room = np.empty((steps,) + shape, dtype)
-            record[name] = np.concatenate([self._record[name][: self.step], room]) if name in self._record else room
-        self._record = record
-
-    def _plan(self, steps):
-        """Work out the rates of the next updates at once, where the schedules are the library's.
-
-        They are pure, so asking ahead is asking. Any other callable is asked update by update.
-        """
-        self._planned, self._planned_from = None, self.step
-        schedules = {id(schedule): schedule for schedule in self.schedules}
-        if all(isinstance(schedule, Schedule) for schedule in schedules.values()):
-            ahead = np.arange(self.step, self.step + steps)
-            rates = {key: schedule(ahead) for key, schedule in schedules.items()}
-            planned = np.stack([rates[id(schedule)] for schedule in self.schedules], axis=-1)
-            # A wrong rate is for its own update to complain of.
-            if np.all((planned >= 0) & (planned < np.inf)):
-                self._planned = planned[:, 0].tolist() if self.replicas is None else planned
-
-    def _rate(self):
-        """Return what the schedule says for this update: a float, or an array of shape (R,)."""
-        if self._planned is not None:
-            return self._planned[self.step - self._planned_from]
-        # Replicas often share a schedule; each distinct one is asked once.
-        rates = {}
-        for schedule in self.schedules:
-            if id(schedule) not in rates:
-                rate = schedule(self.step)
-                if type(rate) is not float:
-                    rate = _as_number(rate, schedule, self.step)
-                if not 0 <= rate < np.inf:
-                    raise ValueError(f"{checks.describe(schedule)} returned the rate {rate} at step {self.step}")
-                rates[id(schedule)] = rate
-        if self.replicas is None:
-            return rates[id(self.schedules[0])]
-        return np.array([rates[id(schedule)] for schedule in self.schedules])
-
-    def _losses(self, predictions, targets, weights):
-        """Return each run's weighted sum of losses, its weight, the derivative of each loss, and which runs are lost."""
-        runs, lost = len(self._shape), self._nobody
-        axes = tuple(range(runs, predictions.ndim))
-        if not np.isfinite(predictions).all():
-            lost = ~np.isfinite(predictions).all(axis=axes)
-            self._refuse(lost, "predictions")
-            predictions = np.where(np.expand_dims(lost, axes), 0, predictions)
-        loss = self.loss(predictions, targets, reduction="none")
-        value, weight = weighed_sum(loss, weights, runs)
-        gradient = loss[1]
-        if not (math.isfinite(value) if self.replicas is None else np.isfinite(value).all()):
-            self._refuse(~np.isfinite(value), "losses")
-            lost = lost | ~np.isfinite(value)
-        if lost is not self._nobody:
-            gradient = np.where(np.expand_dims(lost, axes), gradient.dtype.type(np.nan), gradient)
-        return value, weight, gradient, lost
-
-    def _checked_weight(self, weight):
-        if type(weight) is not int and not np.all(weight > 0):  # a whole number counts examples
-            which = "" if self.replicas is None else f" of replicas {np.flatnonzero(weight == 0).tolist()}"
-            raise ValueError(f"the weights{which} at step {self.step} are all zero: nothing is left to average")
-        return weight
-
-    def _refuse(self, lost, what):
-        if self.on_divergence == "raise":
-            which = "" if self.replicas is None else f" of replicas {np.flatnonzero(lost).tolist()}"
-            raise FloatingPointError(f"the {what}{which} stopped being finite at step {self.step}")
-
-    def _update(self, x, y, weights):
-        scheduled, axis, now = self._rate(), len(self._shape), self._now
-        rate = scheduled * self.rate_scale
-        value, weight, lost = 0.0, 0, now.diverged
-        gradients: Params = {}
-        # A run that diverges overflows on its way, and says so by its loss.
-        with np.errstate(over="ignore", invalid="ignore"):
-            for part in range(self.accumulate):
-                micro_x, micro_y, micro_weights = x, y, weights
-                if self.accumulate > 1:
-                    rows = (slice(None),) * axis + (slice(part * self.batch_size, (part + 1) * self.batch_size),)
-                    micro_x, micro_y, micro_weights = x[rows], y[rows], None if weights is None else weights[rows]
-                predictions, cache = self.model.forward(now.params, micro_x)
-                part_value, part_weight, gradient, bad = self._losses(predictions, micro_y, micro_weights)
-                value, weight = value + part_value, weight + part_weight
-                lost = lost if bad is self._nobody else lost | bad
-                # Of several parts the weight is known after the last; until then the number of examples stands in.
-                total = self._checked_weight(weight) if self.accumulate == 1 else x.shape[axis]
-                gradient = gradient_of_mean(gradient, micro_weights, total)
-                part_gradients = self.model.backward(now.params, cache, gradient)
-                if part == 0:
-                    gradients = part_gradients
-                else:
-                    gradients = {name: gradients[name] + part_gradients[name] for name in gradients}
-            if self.accumulate > 1 and np.any(weight != total):
-                share = self._checked_weight(weight) / total
-                gradients = {name: divided(gradient, share) for name, gradient in gradients.items()}
-            if self.max_norm is not None:
-                gradients, norm = clip_by_global_norm(gradients, self.max_norm, replicas=self.replicas is not None)
-                self._record["gradient_norm"][now.step] = norm
-            # An optimizer may see an overflow that no loss would show; only a record of divergences goes on.
-            with np.errstate(over="ignore" if self.on_divergence == "record" else "warn"):
-                params, state = self._stepped(gradients, rate)
-        loss = value / weight
-        if lost is not self._nobody:
-            loss = np.where(lost, np.inf, loss)
-        self._record["step"][now.step] = now.step
-        self._record["scheduled"][now.step] = scheduled
-        self._record["rate"][now.step] = rate
-        self._record["loss"][now.step] = loss
-        self._now = _Moment(now.step + 1, params, state, lost, tuple(self._callbacks), False)
-
-    def _stepped(self, gradients, rate):
-        """Return the parameters and the state after this update; those before it stay as they are."""
-        now = self._now
-        if not self._writes_out:
-            params, state = copy.deepcopy((now.params, now.state))
-            self.optimizer.update(params, gradients, state, rate)
-            return params, state
-        if not self._buffers:
-            self._buffers = (now.params, now.state), (_empty_like(now.params), _empty_like(now.state))
-        # Of the two pairs one holds this moment; after an assignment from outside perhaps half of one, or none.
-        first, second = self._buffers
-        out = second if now.params is first[0] or now.state is first[1] else first
-        self.optimizer.update(now.params, gradients, now.state, rate, out=out)
-        return out
-
-    def _settle(self):
-        """Let the arrays that held the parameters before a call hold them again: somebody may keep them by name."""
-        if self._buffers and self.params is self._buffers[1][0]:
-            for home, away in zip(self._buffers[0], self._buffers[1]):
-                for name in home:
-                    np.copyto(home[name], away[name])
-            self._now = self._now._replace(params=self._buffers[0][0], state=self._buffers[0][1])
-
-
-def _empty_like(arrays):
-    return {name: np.empty_like(value) for name, value in arrays.items()}
-
-
-def _shapes(arrays):
-    return {name: (value.shape, value.dtype) for name, value in arrays.items()}
-
-
-def _copied(name, given, own):
-    """Return a copy of a dict of arrays in the types of those it replaces; refuse other names or shapes."""
-    shapes = [{key: np.shape(value) for key, value in arrays.items()} for arrays in (own, given)]
-    if shapes[0] != shapes[1]:
-        raise ValueError(f"{name} must have the shapes {shapes[0]}, received {shapes[1]}")
-    return {key: np.array(given[key], own[key].dtype) for key in own}
-
-
-def _as_number(rate, schedule, step):
-    """Return what a schedule gave as a ``float``: a NumPy number will do, an array or a text will not."""
-    number = np.asarray(rate)
-    if number.ndim != 0 or number.dtype.kind not in "iuf":
-        raise ValueError(f"{checks.describe(schedule)} returned the rate {rate} at step {step}")
-    return float(number)
-
-
-def _per_replica(replicas, seed, schedule):
-    """Return R or None, the seeds and the schedules, one for each run."""
-    seeds = list(seed) if isinstance(seed, (list, tuple, range, np.ndarray)) else None
-    schedules = list(schedule) if isinstance(schedule, (list, tuple)) else None
-    lengths = {"replicas": replicas, "seed": seeds, "schedule": schedules}
-    lengths = {
-        name: len(length) if isinstance(length, list) else length for name, length in lengths.items() if length is not None
-    }
-    if len(set(lengths.values())) > 1:
-        raise ValueError("replicas, seed and schedule must agree, received lengths " + str(lengths))
-    count = next(iter(lengths.values()), None)
-    if count is not None:
-        count = checks.integer("replicas", count, low=1)
-    runs = 1 if count is None else count
-    if seeds is None:
-        first = checks.integer("seed", seed, low=0)
-        seeds = [first + r for r in range(runs)]
-    seeds = [checks.integer("seed", value, low=0) for value in seeds]
-    schedules = [schedule] * runs if schedules is None else schedules
-    for given in schedules:
-        if not callable(given):
-            raise TypeError(f"a schedule must be callable, received {given!r}")
-    return count, seeds, schedules
-
-
-def progress_bar(steps, wanted, unit="updates", total=None):
-    """Return `steps`, with a bar around it if `wanted`, if there is a terminal, and if tqdm is installed."""
-    if not wanted:
-        return steps
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return steps
-    # disable=None shows the bar in terminals only, so that notebooks store no speeds.
-    return tqdm(steps, desc=unit, total=total, disable=None)

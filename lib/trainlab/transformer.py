@@ -34,10 +34,10 @@ def linear(x, W, b):
     return y, (x, W)
 
 
-def linear_backward(cache, gradient):
-    """Return the gradients of x, W and b."""
+def linear_backward(cache, gradient, dW=None, db=None):
+    """Return the gradients of x, W and b; the last two in the arrays that are given for them."""
     x, W = cache
-    return gradient @ W.mT, x.mT @ gradient, sum_rows(gradient)
+    return gradient @ W.mT, np.matmul(x.mT, gradient, out=dW), sum_rows(gradient, out=db)
 
 
 def layer_norm(x, gain, bias):
@@ -61,17 +61,17 @@ def layer_norm(x, gain, bias):
     return y, (normal, scale, gain)
 
 
-def layer_norm_backward(cache, gradient):
-    """Return the gradients of x, gain and bias."""
+def layer_norm_backward(cache, gradient, dgain=None, dbias=None):
+    """Return the gradients of x, gain and bias; the last two in the arrays that are given for them."""
     normal, scale, gain = cache
-    dgain = sum_rows(gradient * normal)
+    dgain = sum_rows(gradient * normal, out=dgain)
     dx = gradient * gain[..., None, :]
     # A common shift and a common stretch of the row change nothing, so those parts drop out.
     stretch = np.vecdot(dx, normal)[..., None] / normal.shape[-1]
     dx -= row_means(dx)
     dx -= normal * stretch
     dx *= scale
-    return dx, dgain, sum_rows(gradient)
+    return dx, dgain, sum_rows(gradient, out=dbias)
 
 
 def split_heads(rows, texts, heads, parts):
@@ -84,7 +84,8 @@ def split_heads(rows, texts, heads, parts):
 def causal_mask(length, dtype, real=None):
     """Return what to add to the weights, (T, T): 0 up to a token's own place, minus infinity after it.
 
-    With `real`, which tokens are no padding, (..., n, T), padding is hidden from all others, (..., n, 1, T, T).
+    With `real`, which tokens are no padding, (..., n, T), padding is hidden from all others, (...,
+    n, 1, T, T).
 
     >>> causal_mask(2, float, real=np.array([[False, True]])).tolist()
     [[[[0.0, -inf], [-inf, 0.0]]]]
@@ -102,10 +103,9 @@ def attention(qkv, texts, heads, real=None):
 
     .. math:: \operatorname{softmax}\!\Big(\frac{Q K^\top}{\sqrt d} + M\Big) V
 
-    for each text and each head of width d = D / heads, with Q, K and V the rows of its queries, keys
-    and values; M is 0 up to a token's own place and minus
-    infinity after it, and at padding, where `real`, (..., n, T), is false. Vaswani et al. (2017), *Attention is
-    all you need*.
+    for each text and each head of width d = D / heads, with Q, K and V the rows of its queries,
+    keys and values; M is 0 up to a token's own place and minus infinity after it, and at padding,
+    where `real`, (..., n, T), is false. Vaswani et al. (2017), *Attention is all you need*.
     """
     q, k, v = split_heads(qkv, texts, heads, 3)
     length, scale = q.shape[-2], q.shape[-1] ** -0.5
@@ -136,6 +136,13 @@ def attention_backward(cache, gradient):
     return dqkv
 
 
+def _store(gradients, names, backward, cache, gradient):
+    """Store the gradients of a layer's two parameters, in the arrays that are there, and return that of its input."""
+    dx, *found = backward(cache, gradient, *map(gradients.get, names))
+    gradients.update(zip(names, found))
+    return dx
+
+
 @dataclass(frozen=True)
 class Decoder:
     r"""A decoder-only transformer: from the tokens so far to logits of the next one.
@@ -145,10 +152,11 @@ class Decoder:
               h_l = a_l + \operatorname{mlp}(\operatorname{norm}(a_l)), \qquad
               z = \operatorname{norm}(h_L)\, E^\top
 
-    with :math:`h_l` what leaves layer :math:`l` of :math:`L`, and :math:`z` the logits; the norms stand in front of each part, as in GPT-2 (Radford et al. 2019, *Language models are
-    unsupervised multitask learners*), an MLP of four times the width with a ReLU (Vaswani et al.
-    2017), learned positions :math:`P`, and one matrix :math:`E` for tokens in and logits out (Press and Wolf
-    2017, *Using the output embedding to improve language models*).
+    with :math:`h_l` what leaves layer :math:`l` of :math:`L`, and :math:`z` the logits; the norms
+    stand in front of each part, as in GPT-2 (Radford et al. 2019, *Language models are unsupervised
+    multitask learners*), an MLP of four times the width with a ReLU (Vaswani et al. 2017), learned
+    positions :math:`P`, and one matrix :math:`E` for tokens in and logits out (Press and Wolf 2017,
+    *Using the output embedding to improve language models*).
 
     Parameters
     ----------
@@ -162,15 +170,16 @@ class Decoder:
     dtype : float32, float64 or wider
         The type of the parameters.
     padding : int, optional
-        The token that fills short texts, before or after their own tokens. No other token attends to
-        it, and positions count from a text's first real token, so a padded text has the logits that it
-        has alone. Leave it out of the loss too: ``partial(softmax_cross_entropy, ignore_index=padding)``.
+        The token that fills short texts, before or after their own tokens. No other token attends
+        to it, and positions count from a text's first real token, so a padded text has the logits
+        that it has alone. Leave it out of the loss too: ``partial(softmax_cross_entropy,
+        ignore_index=padding)``.
 
     Raises
     ------
     ValueError
-        If a size is below 1, `width` is no multiple of `heads`, `dtype` is float16, or `padding` is no
-        token of the vocabulary.
+        If a size is below 1, `width` is no multiple of `heads`, `dtype` is float16, or `padding` is
+        no token of the vocabulary.
     TypeError
         If a size or `padding` is no whole number, or `dtype` no floating-point type.
 
@@ -196,11 +205,15 @@ class Decoder:
         for name in ("vocabulary", "context", "width", "heads", "layers"):
             object.__setattr__(self, name, checks.integer(name, getattr(self, name), low=1))
         if self.width % self.heads:
-            raise ValueError(f"width must be a multiple of heads, received width={self.width} and heads={self.heads}")
+            raise ValueError(
+                f"width must be a multiple of heads, received width={self.width} and heads={self.heads}"
+            )
         if self.padding is not None:
             object.__setattr__(self, "padding", checks.integer("padding", self.padding))
             if not 0 <= self.padding < self.vocabulary:
-                raise ValueError(f"padding must be a token, 0 to {self.vocabulary - 1}, received {self.padding}")
+                raise ValueError(
+                    f"padding must be a token, 0 to {self.vocabulary - 1}, received {self.padding}"
+                )
 
     def __repr__(self):
         return text_of(self, late="padding")
@@ -220,12 +233,23 @@ class Decoder:
         width, small = self.width, 0.02 / math.sqrt(2 * self.layers)
         draws: dict = {"E": (0.02, (self.vocabulary, width)), "P": (0.02, (self.context, width))}
         for i in range(1, self.layers + 1):
-            draws |= {f"gain_attention{i}": None, f"W_qkv{i}": (0.02, (width, 3 * width)), f"W_mix{i}": (small, (width, width))}
-            draws |= {f"gain_mlp{i}": None, f"W_up{i}": (0.02, (width, 4 * width)), f"W_down{i}": (small, (4 * width, width))}
+            draws |= {
+                f"gain_attention{i}": None,
+                f"W_qkv{i}": (0.02, (width, 3 * width)),
+                f"W_mix{i}": (small, (width, width)),
+            }
+            draws |= {
+                f"gain_mlp{i}": None,
+                f"W_up{i}": (0.02, (width, 4 * width)),
+                f"W_down{i}": (small, (4 * width, width)),
+            }
         params: Params = {}
         for name, draw in (draws | {"gain": None}).items():
             if draw is None:
-                params[name], params[name.replace("gain", "bias")] = np.ones(width, self.dtype), np.zeros(width, self.dtype)
+                params[name], params[name.replace("gain", "bias")] = (
+                    np.ones(width, self.dtype),
+                    np.zeros(width, self.dtype),
+                )
                 continue
             scale, shape = draw
             params[name] = rng.normal(0, scale, shape).astype(self.dtype)
@@ -250,15 +274,22 @@ class Decoder:
         """
         tokens = self._checked(tokens)
         if tokens.ndim > params["E"].ndim:
-            raise ValueError(f"tokens of shape {tokens.shape} have an axis of replicas, the parameters have none")
+            raise ValueError(
+                f"tokens of shape {tokens.shape} have an axis of replicas, the parameters have none"
+            )
         texts, length = tokens.shape[-2:]
         E, P = params["E"], params["P"]
-        # As a product with one-hot rows, because its transpose adds up the gradients of equal tokens.
-        one_hot = (tokens.reshape(*tokens.shape[:-2], -1, 1) == np.arange(self.vocabulary)).astype(E.dtype)
+        # As a product with one-hot rows, because its transpose adds up the gradients of equal
+        # tokens.
+        one_hot = (tokens.reshape(*tokens.shape[:-2], -1, 1) == np.arange(self.vocabulary)).astype(
+            E.dtype
+        )
         x = one_hot @ E
         real = places = None
         if self.padding is None:
-            x = (x.reshape(*x.shape[:-2], texts, length, -1) + P[..., None, :length, :]).reshape(x.shape)
+            x = (x.reshape(*x.shape[:-2], texts, length, -1) + P[..., None, :length, :]).reshape(
+                x.shape
+            )
         else:
             real = tokens != self.padding
             places = self._places(real, P.dtype)
@@ -271,23 +302,27 @@ class Decoder:
         logits = (h @ E.mT).reshape(*h.shape[:-2], texts, length, self.vocabulary)
         return logits, (one_hot, places, blocks, h, norm)
 
-    def backward(self, params: Params, cache: Any, gradient: np.ndarray) -> Params:
+    def backward(
+        self, params: Params, cache: Any, gradient: np.ndarray, out: Params | None = None
+    ) -> Params:
         """Return the parameters' gradients, given the logits' `gradient`, (..., n, T, V)."""
         one_hot, places, blocks, h, norm = cache
         *lead, texts, length, _ = gradient.shape
         gradient = gradient.reshape(*lead, texts * length, self.vocabulary)
-        gradients = {"E": gradient.mT @ h}
-        dx, gradients["gain"], gradients["bias"] = layer_norm_backward(norm, gradient @ params["E"])
+        gradients = {} if out is None else out
+        gradients["E"] = np.matmul(gradient.mT, h, out=gradients.get("E"))
+        dx = _store(gradients, ("gain", "bias"), layer_norm_backward, norm, gradient @ params["E"])
         for i in range(self.layers, 0, -1):
             dx = self._block_backward(gradients, i, blocks[i - 1], dx)
         # The same matrix at both ends: its two gradients add up.
         gradients["E"] += one_hot.mT @ dx
         if places is not None:
-            gradients["P"] = places.mT @ dx
+            gradients["P"] = np.matmul(places.mT, dx, out=gradients.get("P"))
             return gradients
-        gradients["P"] = np.zeros_like(params["P"])
+        gradients["P"] = gradients.get("P", np.empty_like(params["P"]))
         sums = sum_rows(dx.reshape(*lead, texts, length * self.width))
         gradients["P"][..., :length, :] = sums.reshape(*lead, length, self.width)
+        gradients["P"][..., length:, :] = 0
         return gradients
 
     def _places(self, real, dtype):
@@ -311,23 +346,29 @@ class Decoder:
     def _block_backward(self, gradients, i, cache, gradient):
         """Store the layer's gradients and return that of its input."""
         norm1, project, attend, mix, norm2, up, active, down = cache
-        dh, gradients[f"W_down{i}"], gradients[f"b_down{i}"] = linear_backward(down, gradient)
+        dh = _store(gradients, (f"W_down{i}", f"b_down{i}"), linear_backward, down, gradient)
         dh *= active > 0
-        dh, gradients[f"W_up{i}"], gradients[f"b_up{i}"] = linear_backward(up, dh)
-        dh, gradients[f"gain_mlp{i}"], gradients[f"bias_mlp{i}"] = layer_norm_backward(norm2, dh)
+        dh = _store(gradients, (f"W_up{i}", f"b_up{i}"), linear_backward, up, dh)
+        dh = _store(gradients, (f"gain_mlp{i}", f"bias_mlp{i}"), layer_norm_backward, norm2, dh)
         gradient = gradient + dh
-        dh, gradients[f"W_mix{i}"], gradients[f"b_mix{i}"] = linear_backward(mix, gradient)
+        dh = _store(gradients, (f"W_mix{i}", f"b_mix{i}"), linear_backward, mix, gradient)
         dh = attention_backward(attend, dh)
-        dh, gradients[f"W_qkv{i}"], gradients[f"b_qkv{i}"] = linear_backward(project, dh)
-        dh, gradients[f"gain_attention{i}"], gradients[f"bias_attention{i}"] = layer_norm_backward(norm1, dh)
+        dh = _store(gradients, (f"W_qkv{i}", f"b_qkv{i}"), linear_backward, project, dh)
+        dh = _store(
+            gradients, (f"gain_attention{i}", f"bias_attention{i}"), layer_norm_backward, norm1, dh
+        )
         return gradient + dh
 
     def _checked(self, tokens):
         tokens = checks.whole("tokens", tokens)
         if tokens.ndim < 2 or tokens.shape[-1] > self.context:
-            raise ValueError(f"tokens must have shape (..., n, T) with T at most {self.context}, received {tokens.shape}")
+            raise ValueError(
+                f"tokens must have shape (..., n, T) with T at most {self.context}, received {tokens.shape}"
+            )
         bad = (tokens < 0) | (tokens >= self.vocabulary)
         if bad.any():
             index = checks.first_index(bad)
-            raise ValueError(f"tokens must be 0 to {self.vocabulary - 1}, received {tokens[index]} at index {index}")
+            raise ValueError(
+                f"tokens must be 0 to {self.vocabulary - 1}, received {tokens[index]} at index {index}"
+            )
         return tokens

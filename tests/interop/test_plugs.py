@@ -27,7 +27,7 @@ EVERY = {
     "step decay": schedules.StepDecay(PEAK, 0.5, every=7),
     "step subtract": schedules.StepSubtract(PEAK, 0.1, every=7, floor=0.1),
     "piecewise": schedules.Piecewise([5, 12], [0.5, 0.1, 0.2]),
-    "linear": schedules.Linear(PEAK, 20, floor=0.1),
+    "linear": schedules.LinearDecay(PEAK, 20, floor=0.1),
     "polynomial": schedules.Polynomial(PEAK, 20, power=3.0),
     "cosine": Cosine(PEAK, 20),
     "restarts": schedules.CosineRestarts(PEAK, 4, growth=2),
@@ -37,13 +37,17 @@ EVERY = {
     "one cycle": schedules.OneCycle(PEAK, 20),
     "cyclical": schedules.Cyclical(PEAK, 4, 0.1),
     "warmup": Warmup(Cosine(PEAK, 20), 5),
-    "join": schedules.Join([schedules.Constant(PEAK), schedules.Linear(PEAK, 10)], [8]),
+    "join": schedules.Join([schedules.Constant(PEAK), schedules.LinearDecay(PEAK, 10)], [8]),
 }
 every_schedule = pytest.mark.parametrize("schedule", EVERY.values(), ids=list(EVERY))
 
 
 def test_these_are_all_schedules():
-    classes = {name for name, value in vars(schedules).items() if isinstance(value, type) and issubclass(value, schedules.Schedule)}
+    classes = {
+        name
+        for name, value in vars(schedules).items()
+        if isinstance(value, type) and issubclass(value, schedules.Schedule)
+    }
     assert {type(schedule).__name__ for schedule in EVERY.values()} == classes - {"Schedule"}
 
 
@@ -61,6 +65,8 @@ def pytorch(schedule, updates):
         rates.append(scheduler.get_last_lr()[0])
         scheduler.step()
     return rates, weight.item()
+
+
 # end torch
 
 
@@ -106,12 +112,16 @@ def with_optax(schedule, updates):
         weight, state = update(weight, state)
         path.append(weight.item())
     return np.diff(path)
+
+
 # end optax
 
 
 @every_schedule
 def test_a_jitted_optax_update_uses_the_rates_of_the_schedule(schedule):
-    np.testing.assert_allclose(with_optax(schedule, 25), schedule(np.arange(25)), rtol=1e-5, atol=2e-6)
+    np.testing.assert_allclose(
+        with_optax(schedule, 25), schedule(np.arange(25)), rtol=1e-5, atol=2e-6
+    )
 
 
 @every_schedule
@@ -130,6 +140,8 @@ class Rates(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         self.model.optimizer.learning_rate = self.schedule(self.step)
         self.step += 1
+
+
 # end keras
 
 
@@ -143,7 +155,14 @@ def test_a_keras_callback_sets_the_rates_of_the_schedule(schedule):
 
     model = keras.Sequential([keras.layers.Input((1,)), keras.layers.Dense(1)])
     model.compile(optimizer=keras.optimizers.SGD(), loss="mse", jit_compile=False)
-    model.fit(np.ones((20, 1)), np.ones((20, 1)), batch_size=4, epochs=3, verbose=0, callbacks=[Rates(schedule), Spy()])
+    model.fit(
+        np.ones((20, 1)),
+        np.ones((20, 1)),
+        batch_size=4,
+        epochs=3,
+        verbose=0,
+        callbacks=[Rates(schedule), Spy()],
+    )
     np.testing.assert_allclose(seen, schedule(np.arange(15)), rtol=1e-6)
 
 
@@ -159,6 +178,8 @@ class CrossEntropy(torch.autograd.Function):
     def backward(context, upstream):
         (gradient,) = context.saved_tensors
         return upstream * gradient, None
+
+
 # end loss
 
 
@@ -174,18 +195,29 @@ def test_a_loss_is_a_function_of_pytorchs_autograd():
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
 @pytest.mark.parametrize("class_weights", [[1.0] * 4, [3.0] * 4, [0.5, 2.0, 1.0, 4.0]], ids=str)
-def test_smoothing_with_class_weights_is_pytorchs_formula_as_the_page_writes_it(smoothing, class_weights):
+def test_smoothing_with_class_weights_is_pytorchs_formula_as_the_page_writes_it(
+    smoothing, class_weights
+):
     rng = np.random.default_rng(0)
-    logits, labels, weights = rng.normal(size=(6, 4)), rng.integers(0, 4, 6), np.array(class_weights)
+    logits, labels, weights = (
+        rng.normal(size=(6, 4)),
+        rng.integers(0, 4, 6),
+        np.array(class_weights),
+    )
     theirs = torch.nn.functional.cross_entropy(
-        torch.from_numpy(logits), torch.from_numpy(labels), weight=torch.from_numpy(weights), label_smoothing=smoothing
+        torch.from_numpy(logits),
+        torch.from_numpy(labels),
+        weight=torch.from_numpy(weights),
+        label_smoothing=smoothing,
     ).item()
     minus_log_p = -log_softmax(logits)
     own = weights[labels] * minus_log_p[np.arange(6), labels]
     spread = (weights * minus_log_p).sum(axis=1)
     formula = ((1 - smoothing) * own + smoothing / 4 * spread).sum() / weights[labels].sum()
     assert theirs == pytest.approx(formula, rel=1e-13)
-    ours = softmax_cross_entropy(logits, labels, weights=weights[labels], label_smoothing=smoothing).value
+    ours = softmax_cross_entropy(
+        logits, labels, weights=weights[labels], label_smoothing=smoothing
+    ).value
     if smoothing == 0 or len(set(class_weights)) == 1:
         assert ours == pytest.approx(theirs, rel=1e-13)
     else:
@@ -200,28 +232,54 @@ def test_smoothing_with_class_weights_is_pytorchs_formula_as_the_page_writes_it(
     [
         (Cosine(PEAK, 20), optax.cosine_decay_schedule(PEAK, 20)),
         (Cosine(PEAK, 20, floor=0.1), optax.cosine_decay_schedule(PEAK, 20, alpha=0.2)),
-        (schedules.Linear(PEAK, 20, floor=0.1), optax.linear_schedule(PEAK, 0.1, 20)),
+        (schedules.LinearDecay(PEAK, 20, floor=0.1), optax.linear_schedule(PEAK, 0.1, 20)),
         (schedules.Polynomial(PEAK, 20, power=3.0), optax.polynomial_schedule(PEAK, 0.0, 3.0, 20)),
         (schedules.Exponential(PEAK, 0.5, every=7), optax.exponential_decay(PEAK, 7, 0.5)),
-        (schedules.StepDecay(PEAK, 0.5, every=7), optax.exponential_decay(PEAK, 7, 0.5, staircase=True)),
-        (schedules.Exponential(PEAK, 0.5, every=7, staircase=True), optax.exponential_decay(PEAK, 7, 0.5, staircase=True)),
+        (
+            schedules.StepDecay(PEAK, 0.5, every=7),
+            optax.exponential_decay(PEAK, 7, 0.5, staircase=True),
+        ),
+        (
+            schedules.Exponential(PEAK, 0.5, every=7, staircase=True),
+            optax.exponential_decay(PEAK, 7, 0.5, staircase=True),
+        ),
         (Warmup(Cosine(PEAK, 15), 5), optax.warmup_cosine_decay_schedule(0.0, PEAK, 5, 20)),
     ],
     ids=lambda value: repr(value) if isinstance(value, schedules.Schedule) else "",
 )
 def test_optax_defines_the_same(ours, theirs):
-    np.testing.assert_allclose(ours(np.arange(30)), [float(theirs(step)) for step in range(30)], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(
+        ours(np.arange(30)), [float(theirs(step)) for step in range(30)], rtol=1e-5, atol=1e-7
+    )
 
 
 @pytest.mark.parametrize(
     "ours, theirs",
     [
-        (schedules.Exponential(PEAK, 0.5), lambda o: torch.optim.lr_scheduler.ExponentialLR(o, 0.5)),
-        (schedules.StepDecay(PEAK, 0.5, every=7), lambda o: torch.optim.lr_scheduler.StepLR(o, 7, 0.5)),
-        (schedules.Piecewise([5, 12], [PEAK, 0.05, 0.005]), lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [5, 12], 0.1)),
-        (schedules.Polynomial(PEAK, 20, power=3.0), lambda o: torch.optim.lr_scheduler.PolynomialLR(o, 20, 3.0)),
-        (schedules.CosineRestarts(PEAK, 4, growth=2), lambda o: torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(o, 4, 2)),
-        (schedules.Cyclical(PEAK, 4, 0.1), lambda o: torch.optim.lr_scheduler.CyclicLR(o, 0.1, PEAK, 4, cycle_momentum=False)),
+        (
+            schedules.Exponential(PEAK, 0.5),
+            lambda o: torch.optim.lr_scheduler.ExponentialLR(o, 0.5),
+        ),
+        (
+            schedules.StepDecay(PEAK, 0.5, every=7),
+            lambda o: torch.optim.lr_scheduler.StepLR(o, 7, 0.5),
+        ),
+        (
+            schedules.Piecewise([5, 12], [PEAK, 0.05, 0.005]),
+            lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [5, 12], 0.1),
+        ),
+        (
+            schedules.Polynomial(PEAK, 20, power=3.0),
+            lambda o: torch.optim.lr_scheduler.PolynomialLR(o, 20, 3.0),
+        ),
+        (
+            schedules.CosineRestarts(PEAK, 4, growth=2),
+            lambda o: torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(o, 4, 2),
+        ),
+        (
+            schedules.Cyclical(PEAK, 4, 0.1),
+            lambda o: torch.optim.lr_scheduler.CyclicLR(o, 0.1, PEAK, 4, cycle_momentum=False),
+        ),
     ],
     ids=lambda value: repr(value) if isinstance(value, schedules.Schedule) else "",
 )
@@ -248,12 +306,19 @@ def param_groups(tensors, rate, decay):
         {"params": [tensors["W1"]], "lr": 0.1 * rate, "weight_decay": decay},
         {"params": [tensors["W2"]], "lr": rate, "weight_decay": decay},
     ]
+
+
 # end groups
 
 
 UPDATES = {
     "SGD": (SGD(weight_decay=0.1, groups=GROUPS), torch.optim.SGD, {}, 0.1),
-    "momentum": (SGD(0.9, weight_decay=0.1, groups=GROUPS), torch.optim.SGD, {"momentum": 0.9}, 0.1),
+    "momentum": (
+        SGD(0.9, weight_decay=0.1, groups=GROUPS),
+        torch.optim.SGD,
+        {"momentum": 0.9},
+        0.1,
+    ),
     "Nesterov": (
         SGD(0.9, nesterov=True, weight_decay=0.1, groups=GROUPS),
         torch.optim.SGD,
@@ -261,24 +326,41 @@ UPDATES = {
         0.1,
     ),
     "Adam": (Adam(groups=[Group("W1", rate=0.1)]), torch.optim.Adam, {}, 0.0),
-    "AdamW": (AdamW(0.8, 0.9, 1e-6, weight_decay=0.1, groups=GROUPS), torch.optim.AdamW, {"betas": (0.8, 0.9), "eps": 1e-6}, 0.1),
+    "AdamW": (
+        AdamW(0.8, 0.9, 1e-6, weight_decay=0.1, groups=GROUPS),
+        torch.optim.AdamW,
+        {"betas": (0.8, 0.9), "eps": 1e-6},
+        0.1,
+    ),
 }
 
 
 @pytest.mark.parametrize("ours, theirs, options, decay", UPDATES.values(), ids=list(UPDATES))
 def test_groups_are_pytorchs_param_groups(ours, theirs, options, decay):
     rng, rate = np.random.default_rng(0), 0.05
-    params = {name: rng.normal(size=shape) for name, shape in (("W1", (4, 3)), ("b1", 3), ("W2", (3, 2)), ("b2", 2))}
+    params = {
+        name: rng.normal(size=shape)
+        for name, shape in (("W1", (4, 3)), ("b1", 3), ("W2", (3, 2)), ("b2", 2))
+    }
     tensors = {name: torch.nn.Parameter(torch.tensor(value)) for name, value in params.items()}
     optimizer, state = theirs(param_groups(tensors, rate, decay), **options), ours.init(params)
     for step in range(30):
-        gradients = {name: rng.normal(size=value.shape) * 10.0 ** rng.integers(-4, 2) for name, value in params.items()}
+        gradients = {
+            name: rng.normal(size=value.shape) * 10.0 ** rng.integers(-4, 2)
+            for name, value in params.items()
+        }
         for name, tensor in tensors.items():
             tensor.grad = torch.tensor(gradients[name])
         optimizer.step()
         ours.update(params, gradients, state, rate)
         for name, tensor in tensors.items():
-            np.testing.assert_allclose(params[name], tensor.detach().numpy(), rtol=1e-11, atol=1e-13, err_msg=f"{name} {step}")
+            np.testing.assert_allclose(
+                params[name],
+                tensor.detach().numpy(),
+                rtol=1e-11,
+                atol=1e-13,
+                err_msg=f"{name} {step}",
+            )
 
 
 def test_the_usual_decay_of_a_decoder_is_that_of_its_weights_alone():
@@ -296,4 +378,6 @@ def test_the_usual_decay_of_a_decoder_is_that_of_its_weights_alone():
         optimizer.step()
         ours.update(params, gradients, state, 0.01)
     for name, tensor in tensors.items():
-        np.testing.assert_allclose(params[name], tensor.detach().numpy(), rtol=1e-11, atol=1e-13, err_msg=name)
+        np.testing.assert_allclose(
+            params[name], tensor.detach().numpy(), rtol=1e-11, atol=1e-13, err_msg=name
+        )

@@ -26,7 +26,14 @@ MODEL = Linear(D, 1, dtype=np.float64)
 
 
 def make(optimizer=None, schedule=None, **options):
-    return Trainer(MODEL, squared_error, optimizer or SGD(), schedule or Constant(0.01), batch_size=8, **options)
+    return Trainer(
+        MODEL,
+        squared_error,
+        optimizer or SGD(),
+        schedule or Constant(0.01),
+        batch_size=8,
+        **options,
+    )
 
 
 def scripted(values):
@@ -55,12 +62,17 @@ def test_evaluation_records_the_loss_on_other_examples(replicas):
 def test_nothing_evaluated_is_an_empty_history():
     watch = Evaluation(X, Y, every=5)
     fit(make(), 4, watch)
-    assert {name: rows.tolist() for name, rows in watch.history.items()} == {"step": [], "value": []}
+    assert {name: rows.tolist() for name, rows in watch.history.items()} == {
+        "step": [],
+        "value": [],
+    }
 
 
 @pytest.mark.parametrize("value", [np.nan, [1.0, 2.0]])
 def test_a_measure_that_is_no_number_is_refused(value):
-    with pytest.raises(ValueError, match=r"a measure must return numbers of shape \(\), received .* at step 2"):
+    with pytest.raises(
+        ValueError, match=r"a measure must return numbers of shape \(\), received .* at step 2"
+    ):
         fit(make(), 3, Evaluation(X, Y, every=2, measure=lambda trainer, x, y: value))
 
 
@@ -90,7 +102,9 @@ def test_early_stopping_begins_anew_with_each_training():
 
 def test_a_plateau_begins_anew_with_each_training():
     values = [3.0, 2.0, 2.0, 1.0] + [3.0, 2.5, 2.4, 2.3]
-    plateau = ReduceOnPlateau(X, Y, every=1, patience=1, factor=0.5, better="lower", measure=scripted(values))
+    plateau = ReduceOnPlateau(
+        X, Y, every=1, patience=1, factor=0.5, better="lower", measure=scripted(values)
+    )
     assert [fit(make(), 4, plateau).rate_scale for _ in range(2)] == [0.5, 1.0]
 
 
@@ -107,14 +121,18 @@ def test_evaluation_keeps_a_history_for_each_training_and_finds_it_again():
 
 
 def test_a_callback_called_by_another_one_tells_trainings_apart_too():
-    stopping = EarlyStopping(X, Y, every=1, patience=2, better="lower", measure=scripted([1.0, 2.0, 2.0, 5.0, 4.0, 3.0]))
+    stopping = EarlyStopping(
+        X, Y, every=1, patience=2, better="lower", measure=scripted([1.0, 2.0, 2.0, 5.0, 4.0, 3.0])
+    )
     assert [fit(make(), 3, lambda trainer: stopping(trainer)).step for _ in range(2)] == [3, 3]
     assert stopping.best == 3.0
 
 
 def test_the_same_callback_twice_is_refused():
     watch = Evaluation(X, Y, every=1)
-    with pytest.raises(ValueError, match="callbacks must be different objects, received one of them twice"):
+    with pytest.raises(
+        ValueError, match="callbacks must be different objects, received one of them twice"
+    ):
         fit(make(), 1, [watch, watch])
 
 
@@ -122,7 +140,14 @@ def test_the_same_callback_twice_is_refused():
 
 
 def test_early_stopping_by_hand():
-    stopping = EarlyStopping(X, Y, every=2, patience=2, better="lower", measure=scripted([5.0, 4.0, 4.0, 3.9, 4.5, 3.9, 0.0]))
+    stopping = EarlyStopping(
+        X,
+        Y,
+        every=2,
+        patience=2,
+        better="lower",
+        measure=scripted([5.0, 4.0, 4.0, 3.9, 4.5, 3.9, 0.0]),
+    )
     params = {}
     trainer = fit(make(), 100, [lambda t: params.update({t.step: t.params["W"].copy()}), stopping])
     # Improvements at steps 2, 4 and 8; the evaluations at 10 and 12 (a tie) spend the patience.
@@ -133,13 +158,21 @@ def test_early_stopping_by_hand():
 
 
 def test_an_improvement_has_to_pass_the_threshold_whatever_the_sign():
-    for values, steps in (([-1.0, -1.05, -1.2, -1.2, -1.2], 5), ([1.0, 0.95, 0.89, 0.89, 0.89], 5), ([1.0, 0.95, 0.91], 3)):
-        stopping = EarlyStopping(X, Y, every=1, patience=2, threshold=0.1, better="lower", measure=scripted(values))
+    for values, steps in (
+        ([-1.0, -1.05, -1.2, -1.2, -1.2], 5),
+        ([1.0, 0.95, 0.89, 0.89, 0.89], 5),
+        ([1.0, 0.95, 0.91], 3),
+    ):
+        stopping = EarlyStopping(
+            X, Y, every=1, patience=2, threshold=0.1, better="lower", measure=scripted(values)
+        )
         assert fit(make(), 50, stopping).step == steps
 
 
 def accuracies(values):
-    return EarlyStopping(X, Y, every=1, patience=2, threshold=0.1, better="higher", measure=scripted(values))
+    return EarlyStopping(
+        X, Y, every=1, patience=2, threshold=0.1, better="higher", measure=scripted(values)
+    )
 
 
 def test_of_an_accuracy_the_highest_is_kept():
@@ -151,21 +184,30 @@ def test_of_an_accuracy_the_highest_is_kept():
 
 def test_a_plateau_of_an_accuracy_is_where_it_no_longer_rises():
     values = [0.5, 0.6, 0.6, 0.7]
-    plateau = ReduceOnPlateau(X, Y, every=1, patience=1, factor=0.5, better="higher", measure=scripted(values))
+    plateau = ReduceOnPlateau(
+        X, Y, every=1, patience=1, factor=0.5, better="higher", measure=scripted(values)
+    )
     assert fit(make(), 4, plateau).rate_scale == 0.5
 
 
 @pytest.mark.parametrize("kind", [EarlyStopping, ReduceOnPlateau])
 def test_whether_more_is_better_has_to_be_said(kind):
-    with pytest.raises(ValueError, match="a measure of your own needs better='lower' or better='higher', received none"):
+    with pytest.raises(
+        ValueError,
+        match="a measure of your own needs better='lower' or better='higher', received none",
+    ):
         kind(X, Y, every=1, patience=1, measure=lambda *_: 0.5)
-    with pytest.raises(ValueError, match="better must be one of 'lower', 'higher', received 'more'"):
+    with pytest.raises(
+        ValueError, match="better must be one of 'lower', 'higher', received 'more'"
+    ):
         kind(X, Y, every=1, patience=1, better="more")
     assert kind(X, Y, every=1, patience=1).better == "lower"
 
 
 def test_an_infinite_value_is_no_improvement():
-    stopping = EarlyStopping(X, Y, every=1, patience=2, threshold=0.5, better="lower", measure=scripted([np.inf, np.inf]))
+    stopping = EarlyStopping(
+        X, Y, every=1, patience=2, threshold=0.5, better="lower", measure=scripted([np.inf, np.inf])
+    )
     assert fit(make(), 50, stopping).step == 2
 
 
@@ -188,12 +230,17 @@ def test_each_replica_stops_by_itself_as_it_would_alone():
 def test_before_the_first_evaluation_there_is_no_best():
     stopping = EarlyStopping(X, Y, every=7, patience=1)
     for name in ("best", "best_step", "best_params"):
-        with pytest.raises(ValueError, match="nothing was evaluated yet: the first evaluation comes after 7 updates"):
+        with pytest.raises(
+            ValueError,
+            match="nothing was evaluated yet: the first evaluation comes after 7 updates",
+        ):
             getattr(stopping, name)
 
 
 def test_the_best_parameters_are_a_copy_that_a_trainer_can_go_on_from():
-    stopping = EarlyStopping(X, Y, every=1, patience=3, better="lower", measure=scripted([1.0, 2.0, 3.0, 4.0]))
+    stopping = EarlyStopping(
+        X, Y, every=1, patience=3, better="lower", measure=scripted([1.0, 2.0, 3.0, 4.0])
+    )
     trainer = fit(make(), 20, stopping)
     trainer.params = stopping.best_params
     fit(trainer, 5, None)
@@ -205,20 +252,34 @@ def test_the_best_parameters_are_a_copy_that_a_trainer_can_go_on_from():
 
 def test_the_rate_falls_on_a_plateau_by_hand():
     values = [3.0, 2.0, 2.0, 2.0, 2.0, 1.0, 1.0, 1.0]
-    plateau = ReduceOnPlateau(X, Y, every=1, patience=2, factor=0.5, better="lower", measure=scripted(values))
+    plateau = ReduceOnPlateau(
+        X, Y, every=1, patience=2, factor=0.5, better="lower", measure=scripted(values)
+    )
     trainer = fit(make(schedule=Constant(1e-3)), 8, plateau)
-    # The values at steps 3 and 4 are the first plateau; 5 begins a new count, 6 improves, 7 and 8 do not.
+    # The values at steps 3 and 4 are the first plateau; 5 begins a new count, 6 improves, 7 and 8
+    # do not.
     assert (trainer.history["rate"] / 1e-3).tolist() == [1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5]
     assert trainer.rate_scale == 0.25
 
 
 def test_a_plateau_of_a_negative_loss_is_a_plateau():
-    plateau = ReduceOnPlateau(X, Y, every=1, patience=1, factor=0.5, better="lower", measure=scripted([-1.0, -1.0, -1.0]))
+    plateau = ReduceOnPlateau(
+        X, Y, every=1, patience=1, factor=0.5, better="lower", measure=scripted([-1.0, -1.0, -1.0])
+    )
     assert fit(make(), 3, plateau).rate_scale == 0.25
 
 
 def test_the_scale_does_not_fall_below_the_smallest_nor_rise_to_it():
-    plateau = ReduceOnPlateau(X, Y, every=1, patience=1, factor=0.1, smallest=0.05, better="lower", measure=scripted([1.0] * 9))
+    plateau = ReduceOnPlateau(
+        X,
+        Y,
+        every=1,
+        patience=1,
+        factor=0.1,
+        smallest=0.05,
+        better="lower",
+        measure=scripted([1.0] * 9),
+    )
     trainer = fit(make(), 5, plateau)
     assert trainer.rate_scale == 0.05
     trainer.rate_scale = np.array(0.01)
@@ -226,19 +287,45 @@ def test_the_scale_does_not_fall_below_the_smallest_nor_rise_to_it():
 
 
 def test_each_replica_has_its_own_plateau():
-    plateau = ReduceOnPlateau(X, Y, every=1, patience=1, factor=0.5, better="lower", measure=scripted([[1.0, 1.0], [0.5, 1.0], [0.2, 1.0]]))
+    plateau = ReduceOnPlateau(
+        X,
+        Y,
+        every=1,
+        patience=1,
+        factor=0.5,
+        better="lower",
+        measure=scripted([[1.0, 1.0], [0.5, 1.0], [0.2, 1.0]]),
+    )
     assert fit(make(replicas=2), 3, plateau).rate_scale.tolist() == [1.0, 0.25]
 
 
 REFUSALS = [
     (lambda: Evaluation(X, Y, every=0), "every must be at least 1, received 0"),
     (lambda: EarlyStopping(X, Y, every=1, patience=0), "patience must be at least 1, received 0"),
-    (lambda: EarlyStopping(X, Y, every=1, patience=1, threshold=1), "threshold must be below 1, received 1"),
-    (lambda: EarlyStopping(X, Y, every=1, patience=1, threshold=-0.1), "threshold must be at least 0, received -0.1"),
-    (lambda: ReduceOnPlateau(X, Y, every=1, patience=1, factor=1), "factor must be below 1, received 1"),
-    (lambda: ReduceOnPlateau(X, Y, every=1, patience=1, factor=0), "factor must be above 0, received 0"),
-    (lambda: ReduceOnPlateau(X, Y, every=1, patience=1, smallest=-1), "smallest must be at least 0, received -1"),
-    (lambda: ReduceOnPlateau(X, Y, every=1, patience=1, smallest=1), "smallest must be below 1, received 1"),
+    (
+        lambda: EarlyStopping(X, Y, every=1, patience=1, threshold=1),
+        "threshold must be below 1, received 1",
+    ),
+    (
+        lambda: EarlyStopping(X, Y, every=1, patience=1, threshold=-0.1),
+        "threshold must be at least 0, received -0.1",
+    ),
+    (
+        lambda: ReduceOnPlateau(X, Y, every=1, patience=1, factor=1),
+        "factor must be below 1, received 1",
+    ),
+    (
+        lambda: ReduceOnPlateau(X, Y, every=1, patience=1, factor=0),
+        "factor must be above 0, received 0",
+    ),
+    (
+        lambda: ReduceOnPlateau(X, Y, every=1, patience=1, smallest=-1),
+        "smallest must be at least 0, received -1",
+    ),
+    (
+        lambda: ReduceOnPlateau(X, Y, every=1, patience=1, smallest=1),
+        "smallest must be below 1, received 1",
+    ),
     (lambda: Checkpoint("folder", every=0), "every must be at least 1, received 0"),
     (lambda: Checkpoint("folder", every=1, keep=0), "keep must be at least 1, received 0"),
 ]
@@ -261,7 +348,9 @@ def test_callbacks_run_in_their_order_and_all_of_them_before_a_stop():
         calls.append("stop")
         raise StopTraining
 
-    trainer = fit(make(), 5, (lambda t: calls.append("first"), stop, lambda t: calls.append("last")))
+    trainer = fit(
+        make(), 5, (lambda t: calls.append("first"), stop, lambda t: calls.append("last"))
+    )
     assert calls == ["first", "stop", "last"] and trainer.step == 1
 
 
@@ -274,7 +363,10 @@ def test_a_stray_stop_iteration_is_the_error_that_it_is(place):
     trainer = make(schedule=stray) if place == "schedule" else make()
     if place == "loss":
         trainer.loss = lambda *_, **__: stray(None)
-    callback = {"callback": stray, "measure": Evaluation(X, Y, every=1, measure=lambda t, x, y: stray(t))}.get(place)
+    callback = {
+        "callback": stray,
+        "measure": Evaluation(X, Y, every=1, measure=lambda t, x, y: stray(t)),
+    }.get(place)
     with pytest.raises(StopIteration):
         fit(trainer, 3, callback)
     assert trainer.step == (1 if callback else 0)
@@ -294,7 +386,11 @@ STEPS = 13
 
 def run_of(kind, folder=None, every=1):
     """A short run with everything in it that has a memory: how to make it, and its callbacks."""
-    optimizer = {"momentum": SGD(0.9, nesterov=True), "adam": Adam(), "adamw": AdamW(weight_decay=0.1)}[kind[0]]
+    optimizer = {
+        "momentum": SGD(0.9, nesterov=True),
+        "adam": Adam(),
+        "adamw": AdamW(weight_decay=0.1),
+    }[kind[0]]
     model = MLP((D, 6, 3))
     options = {"batch_size": 4, "accumulate": 2, "max_norm": 1.0, "replicas": kind[1]}
     callbacks = [
@@ -312,7 +408,11 @@ def everything(trainer, callbacks):
     found = {"step": trainer.step, "scale": trainer.rate_scale, "diverged": trainer.diverged}
     groups = {"params": trainer.params, "state": trainer.state, "history": trainer.history}
     groups |= {type(each).__name__: each.state for each in callbacks if hasattr(each, "state")}
-    return found | {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
+    return found | {
+        f"{group}/{name}": value
+        for group, values in groups.items()
+        for name, value in values.items()
+    }
 
 
 def assert_identical(first, second):
@@ -328,11 +428,15 @@ KINDS = [("momentum", None), ("adam", 2), ("adamw", None), ("adamw", 3)]
 @pytest.mark.parametrize("middle", range(STEPS + 1))
 def test_a_run_resumed_at_any_step_is_the_unbroken_run(kind, middle, tmp_path):
     arguments, options, callbacks = run_of(kind)
-    unbroken = Trainer(*arguments, **options).fit(X, LABELS, steps=STEPS, callback=callbacks, progress=False)
+    unbroken = Trainer(*arguments, **options).fit(
+        X, LABELS, steps=STEPS, callback=callbacks, progress=False
+    )
     assert np.any(unbroken.rate_scale < 1)  # the plateau had something to remember
 
     arguments, options, first = run_of(kind)
-    Trainer(*arguments, **options).fit(X, LABELS, steps=middle, callback=first, progress=False).save(tmp_path / "run")
+    Trainer(*arguments, **options).fit(
+        X, LABELS, steps=middle, callback=first, progress=False
+    ).save(tmp_path / "run")
     arguments, options, second = run_of(kind)
     resumed = Trainer.resume(tmp_path / "run", *arguments, **options)
     resumed.save(tmp_path / "again")  # a copy of a copy keeps the callbacks' memory
@@ -349,7 +453,10 @@ def test_a_resumed_run_asks_for_the_callbacks_it_was_saved_with(tmp_path):
     for given, received in ((None, "[]"), (callbacks[:1], "['Evaluation']")):
         with pytest.raises(ValueError) as caught:
             resumed.fit(X, LABELS, steps=1, callback=given, progress=False)
-        assert str(caught.value) == f"this training was saved with the callbacks {names}, received {received}"
+        assert (
+            str(caught.value)
+            == f"this training was saved with the callbacks {names}, received {received}"
+        )
     resumed.fit(X, LABELS, steps=1, callback=run_of(KINDS[0])[2], progress=False)
     resumed.fit(X, LABELS, steps=1, progress=False)  # asked once: from here on the caller decides
 
@@ -358,21 +465,33 @@ def test_a_checkpoint_keeps_the_last_files_only(tmp_path):
     folder = tmp_path / "deep" / "folder"
     fit(make(), 9, Checkpoint(folder, every=2, keep=3))
     # The last one is that of the end, whatever its number.
-    assert [file.name for file in saved_files(folder)] == ["step-000000009.npz", "step-000000008.npz", "step-000000006.npz"]
+    assert [file.name for file in saved_files(folder)] == [
+        "step-000000009.npz",
+        "step-000000008.npz",
+        "step-000000006.npz",
+    ]
     assert len(list(folder.iterdir())) == 3
 
 
 def test_the_last_update_and_the_one_that_stopped_are_saved(tmp_path):
     fit(make(), 7, Checkpoint(tmp_path / "end", every=5))
-    assert [file.name for file in saved_files(tmp_path / "end")] == ["step-000000007.npz", "step-000000005.npz"]
-    stopping = EarlyStopping(X, Y, every=1, patience=2, better="lower", measure=scripted([1.0, 2.0, 2.0]))
+    assert [file.name for file in saved_files(tmp_path / "end")] == [
+        "step-000000007.npz",
+        "step-000000005.npz",
+    ]
+    stopping = EarlyStopping(
+        X, Y, every=1, patience=2, better="lower", measure=scripted([1.0, 2.0, 2.0])
+    )
     fit(make(), 50, [stopping, Checkpoint(tmp_path / "stop", every=100)])
     assert [file.name for file in saved_files(tmp_path / "stop")] == ["step-000000003.npz"]
 
 
 def test_a_run_that_stopped_is_not_trained_further_by_a_restart(tmp_path):
     def parts():
-        return [EarlyStopping(X, LABELS, every=2, patience=1, threshold=0.9), Checkpoint(tmp_path, every=1)]
+        return [
+            EarlyStopping(X, LABELS, every=2, patience=1, threshold=0.9),
+            Checkpoint(tmp_path, every=1),
+        ]
 
     arguments, options, _ = run_of(KINDS[0])
     callbacks = parts()
@@ -380,7 +499,9 @@ def test_a_run_that_stopped_is_not_trained_further_by_a_restart(tmp_path):
     def killed(trainer):
         trainer.save(tmp_path / "at the stop")
 
-    done = Trainer(*arguments, **options).fit(X, LABELS, steps=20, callback=[callbacks[0], killed], progress=False)
+    done = Trainer(*arguments, **options).fit(
+        X, LABELS, steps=20, callback=[callbacks[0], killed], progress=False
+    )
     assert done.step == 4
     again = Trainer.resume(tmp_path / "at the stop", *arguments, **options)
     assert again.fit(X, LABELS, steps=16, callback=parts()[0], progress=False).step == 4
@@ -389,14 +510,26 @@ def test_a_run_that_stopped_is_not_trained_further_by_a_restart(tmp_path):
 def test_the_folder_of_another_run_is_refused_before_the_first_update(tmp_path):
     fit(make(), 10, Checkpoint(tmp_path, every=5))
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    for other in (make(seed=1), make()):  # the same options again are another run too: nothing was resumed
-        for callback in (Checkpoint(tmp_path, every=5), [lambda t: None, Checkpoint(tmp_path, every=1)]):
-            with pytest.raises(ValueError, match="holds checkpoints of another run, step-000000010.npz for one: resume that run, "):
+    for other in (
+        make(seed=1),
+        make(),
+    ):  # the same options again are another run too: nothing was resumed
+        for callback in (
+            Checkpoint(tmp_path, every=5),
+            [lambda t: None, Checkpoint(tmp_path, every=1)],
+        ):
+            with pytest.raises(
+                ValueError,
+                match="holds checkpoints of another run, step-000000010.npz for one: resume that run, ",
+            ):
                 fit(other, 5, callback)
             assert other.step == 0
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
     assert fit(resume(tmp_path), 5, Checkpoint(tmp_path, every=5)).step == 15
-    assert [file.name for file in saved_files(tmp_path)] == ["step-000000015.npz", "step-000000010.npz"]
+    assert [file.name for file in saved_files(tmp_path)] == [
+        "step-000000015.npz",
+        "step-000000010.npz",
+    ]
 
 
 def test_a_folder_that_another_run_enters_meanwhile_is_refused(tmp_path):
@@ -407,7 +540,9 @@ def test_a_folder_that_another_run_enters_meanwhile_is_refused(tmp_path):
             intruder.append(fit(make(seed=1), 2, None))
             intruder[0].save(tmp_path / "step-000000002.npz")
 
-    with pytest.raises(ValueError, match="holds checkpoints of another run, step-000000002.npz for one"):
+    with pytest.raises(
+        ValueError, match="holds checkpoints of another run, step-000000002.npz for one"
+    ):
         fit(make(), 10, [enter, Checkpoint(tmp_path, every=5)])
 
 
@@ -416,9 +551,12 @@ def test_a_branch_does_not_mistake_the_trunks_future_for_its_own(same_object, tm
     keeper = Checkpoint(tmp_path, every=2, keep=5)
     fit(make(), 8, keeper)
     branch = resume(tmp_path / "step-000000004.npz")
-    with pytest.raises(ValueError, match=(
-        "holds step-000000008.npz of this run, which is back at step 4: resume from it, delete it, or take another folder$"
-    )):
+    with pytest.raises(
+        ValueError,
+        match=(
+            "holds step-000000008.npz of this run, which is back at step 4: resume from it, delete it, or take another folder$"
+        ),
+    ):
         fit(branch, 2, keeper if same_object else Checkpoint(tmp_path, every=2))
     assert fit(branch, 2, Checkpoint(tmp_path / "branch", every=2)).step == 6
 
@@ -436,7 +574,9 @@ def test_a_damaged_file_ahead_is_replaced(tmp_path):
 def test_a_damaged_file_does_not_hide_those_of_another_run(tmp_path):
     fit(make(), 4, Checkpoint(tmp_path, every=2))
     (tmp_path / "step-000000009.npz").write_bytes(b"half")
-    with pytest.raises(ValueError, match="holds checkpoints of another run, step-000000004.npz for one"):
+    with pytest.raises(
+        ValueError, match="holds checkpoints of another run, step-000000004.npz for one"
+    ):
         fit(make(seed=1), 5, Checkpoint(tmp_path, every=5))
 
 
@@ -468,9 +608,16 @@ def test_a_damaged_newest_file_is_passed_over_with_a_warning(damage, tmp_path):
     content = bytearray(newest.read_bytes())
     middle = len(content) // 2
     content[middle] ^= 255
-    damaged = {"truncated": content[:middle], "empty": b"", "flipped": content, "text": b"not a checkpoint"}[damage]
+    damaged = {
+        "truncated": content[:middle],
+        "empty": b"",
+        "flipped": content,
+        "text": b"not a checkpoint",
+    }[damage]
     newest.write_bytes(damaged)
-    with pytest.warns(UserWarning, match="passed over: .*step-000000006.npz is not a whole checkpoint"):
+    with pytest.warns(
+        UserWarning, match="passed over: .*step-000000006.npz is not a whole checkpoint"
+    ):
         resumed = resume(tmp_path)
     assert resumed.step == 4
     np.testing.assert_array_equal(fit(resumed, 2, None).params["W"], unbroken.params["W"])
@@ -488,7 +635,11 @@ def test_files_of_other_names_are_left_alone(tmp_path):
     (tmp_path / "step-000000009.npz.123.tmp").write_bytes(b"half")
     (tmp_path / "notes.txt").write_text("mine")
     fit(make(), 3, Checkpoint(tmp_path, every=1, keep=1))
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["notes.txt", "step-000000003.npz", "step-000000009.npz.123.tmp"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "notes.txt",
+        "step-000000003.npz",
+        "step-000000009.npz.123.tmp",
+    ]
     assert resume(tmp_path).step == 3
 
 
@@ -514,17 +665,22 @@ RUN = textwrap.dedent(
 
 def start(folder, **options):
     here = __file__.rsplit("/", 1)[0]
-    return subprocess.Popen([sys.executable, "-c", RUN, str(folder), here], stdout=subprocess.PIPE, text=True, **options)
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, str(folder), here], stdout=subprocess.PIPE, text=True, **options
+    )
 
 
 def test_a_training_killed_again_and_again_ends_bit_identical(tmp_path):
     arguments, options, callbacks = run_of(("adamw", 3))
-    unbroken = Trainer(*arguments, **options).fit(X, LABELS, steps=400, callback=callbacks, progress=False)
+    unbroken = Trainer(*arguments, **options).fit(
+        X, LABELS, steps=400, callback=callbacks, progress=False
+    )
 
     folder, kills, last = tmp_path / "run", 0, 0
     for _ in range(40):
         process = start(folder)
-        # Killed once it has saved something new: at that moment it may be anywhere in the next update.
+        # Killed once it has saved something new: at that moment it may be anywhere in the next
+        # update.
         while kills < 3 and process.poll() is None:
             files = saved_files(folder) if folder.exists() else []
             if files and int(files[0].stem[5:]) > last:
@@ -541,7 +697,9 @@ def test_a_training_killed_again_and_again_ends_bit_identical(tmp_path):
         assert process.returncode == -signal.SIGKILL
     assert kills == 3
     arguments, options, callbacks = run_of(("adamw", 3))
-    resumed = Trainer.resume(folder, *arguments, **options).fit(X, LABELS, steps=0, callback=callbacks, progress=False)
+    resumed = Trainer.resume(folder, *arguments, **options).fit(
+        X, LABELS, steps=0, callback=callbacks, progress=False
+    )
     assert_identical(everything(resumed, callbacks), everything(unbroken, run_callbacks(unbroken)))
 
 
@@ -552,7 +710,11 @@ def run_callbacks(trainer):
 def test_a_full_disk_ends_the_run_and_spoils_nothing(tmp_path):
     folder = tmp_path / "run"
     # A limit on the size of files stands in for the disk: the history grows past it.
-    process = start(folder, stderr=subprocess.PIPE, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (17_000, 17_000)))
+    process = start(
+        folder,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (17_000, 17_000)),
+    )
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1 and "OSError" in errors
     assert len(saved_files(folder)) == len(list(folder.iterdir())) == 2
@@ -561,9 +723,13 @@ def test_a_full_disk_ends_the_run_and_spoils_nothing(tmp_path):
     assert 0 < resumed.step < 400
     process = start(folder)
     assert process.communicate(timeout=120)[0] == "done\n"
-    unbroken = Trainer(*arguments, **options).fit(X, LABELS, steps=400, callback=callbacks, progress=False)
+    unbroken = Trainer(*arguments, **options).fit(
+        X, LABELS, steps=400, callback=callbacks, progress=False
+    )
     _, _, again = run_of(("adamw", 3))
-    resumed = Trainer.resume(folder, *arguments, **options).fit(X, LABELS, steps=0, callback=again, progress=False)
+    resumed = Trainer.resume(folder, *arguments, **options).fit(
+        X, LABELS, steps=0, callback=again, progress=False
+    )
     assert_identical(everything(resumed, again), everything(unbroken, callbacks))
 
 
@@ -571,7 +737,11 @@ def test_the_newest_file_is_that_of_the_largest_step(tmp_path):
     # Sorted as texts, a thousand million would come before the number one below it.
     for step in ("999999999", "1000000000", "000000010"):
         (tmp_path / f"step-{step}.npz").touch()
-    assert [file.stem[5:] for file in saved_files(tmp_path)] == ["1000000000", "999999999", "000000010"]
+    assert [file.stem[5:] for file in saved_files(tmp_path)] == [
+        "1000000000",
+        "999999999",
+        "000000010",
+    ]
 
 
 def test_a_measure_is_given_the_trainer_and_the_examples():

@@ -25,24 +25,60 @@ REFUSALS = [
     (lambda: checks.integer("a", 2.0), TypeError, "a must be a whole number, received 2.0"),
     (lambda: checks.integer("a", "2"), TypeError, "a must be a whole number, received '2'"),
     (lambda: checks.integer("a", True), TypeError, "a must be a whole number, received True"),
-    (lambda: checks.integer("a", np.False_), TypeError, "a must be a whole number, received np.False_"),
+    (
+        lambda: checks.integer("a", np.False_),
+        TypeError,
+        "a must be a whole number, received np.False_",
+    ),
     (lambda: checks.integer("a", 0, low=1), ValueError, "a must be at least 1, received 0"),
     # one_of
-    (lambda: checks.one_of("a", "avg", ("mean", "sum")), ValueError, "a must be one of 'mean', 'sum', received 'avg'"),
+    (
+        lambda: checks.one_of("a", "avg", ("mean", "sum")),
+        ValueError,
+        "a must be one of 'mean', 'sum', received 'avg'",
+    ),
     # boundaries
     (lambda: checks.boundaries([3, 3]), ValueError, "boundaries must increase, received 3 after 3"),
-    (lambda: checks.boundaries([1, 5, 4]), ValueError, "boundaries must increase, received 4 after 5"),
+    (
+        lambda: checks.boundaries([1, 5, 4]),
+        ValueError,
+        "boundaries must increase, received 4 after 5",
+    ),
     (lambda: checks.boundaries([0, 5]), ValueError, "a boundary must be at least 1, received 0"),
-    (lambda: checks.boundaries([1.5]), TypeError, "a boundary must be a whole number, received 1.5"),
+    (
+        lambda: checks.boundaries([1.5]),
+        TypeError,
+        "a boundary must be a whole number, received 1.5",
+    ),
     # floating
     (lambda: checks.floating("a", ["x"]), TypeError, "a must be real numbers, received dtype <U1"),
-    (lambda: checks.floating("a", [1j]), TypeError, "a must be real numbers, received dtype complex128"),
-    (lambda: checks.floating("a", [None]), TypeError, "a must be real numbers, received dtype object"),
+    (
+        lambda: checks.floating("a", [1j]),
+        TypeError,
+        "a must be real numbers, received dtype complex128",
+    ),
+    (
+        lambda: checks.floating("a", [None]),
+        TypeError,
+        "a must be real numbers, received dtype object",
+    ),
     (lambda: checks.floating("a", []), ValueError, "a must not be empty, received shape (0,)"),
-    (lambda: checks.floating("a", np.ones((3, 0))), ValueError, "a must not be empty, received shape (3, 0)"),
+    (
+        lambda: checks.floating("a", np.ones((3, 0))),
+        ValueError,
+        "a must not be empty, received shape (3, 0)",
+    ),
     # finite: the first bad entry, not the last
-    (lambda: checks.finite("a", np.array([[0, 1.0], [INF, NAN]])), ValueError, "a must be finite, received inf at index (1, 0)"),
-    (lambda: checks.finite("a", np.array([1, -INF])), ValueError, "a must be finite, received -inf at index (1,)"),
+    (
+        lambda: checks.finite("a", np.array([[0, 1.0], [INF, NAN]])),
+        ValueError,
+        "a must be finite, received inf at index (1, 0)",
+    ),
+    (
+        lambda: checks.finite("a", np.array([1, -INF])),
+        ValueError,
+        "a must be finite, received -inf at index (1,)",
+    ),
     # same_shape
     (
         lambda: checks.same_shape(np.ones((4, 1)), np.ones(4)),
@@ -50,11 +86,31 @@ REFUSALS = [
         "predictions have shape (4, 1), targets (4,); losses do not broadcast",
     ),
     # labels
-    (lambda: checks.labels([0.0], (1,), 2), TypeError, "labels must be whole numbers, received dtype float64"),
-    (lambda: checks.labels([True], (1,), 2), TypeError, "labels must be whole numbers, received dtype bool"),
-    (lambda: checks.labels([0, 2], (2,), 2), ValueError, "labels must be 0 to 1, received 2 at index (1,)"),
-    (lambda: checks.labels([0, -1], (2,), 2), ValueError, "labels must be 0 to 1, received -1 at index (1,)"),
-    (lambda: checks.labels([-100, 7], (2,), 3, -100), ValueError, "labels must be 0 to 2, received 7 at index (1,)"),
+    (
+        lambda: checks.labels([0.0], (1,), 2),
+        TypeError,
+        "labels must be whole numbers, received dtype float64",
+    ),
+    (
+        lambda: checks.labels([True], (1,), 2),
+        TypeError,
+        "labels must be whole numbers, received dtype bool",
+    ),
+    (
+        lambda: checks.labels([0, 2], (2,), 2),
+        ValueError,
+        "labels must be 0 to 1, received 2 at index (1,)",
+    ),
+    (
+        lambda: checks.labels([0, -1], (2,), 2),
+        ValueError,
+        "labels must be 0 to 1, received -1 at index (1,)",
+    ),
+    (
+        lambda: checks.labels([-100, 7], (2,), 3, -100),
+        ValueError,
+        "labels must be 0 to 2, received 7 at index (1,)",
+    ),
     (
         lambda: checks.labels([[0], [1]], (2,), 2),
         ValueError,
@@ -66,8 +122,16 @@ REFUSALS = [
         ValueError,
         "weights have shape (1,), the losses (2,); losses do not broadcast",
     ),
-    (lambda: checks.weights([1.0, -2.0], (2,), np.float64), ValueError, "weights must not be negative, received -2.0 at index (1,)"),
-    (lambda: checks.weights([NAN, 1.0], (2,), np.float64), ValueError, "weights must be finite, received nan at index (0,)"),
+    (
+        lambda: checks.weights([1.0, -2.0], (2,), np.float64),
+        ValueError,
+        "weights must not be negative, received -2.0 at index (1,)",
+    ),
+    (
+        lambda: checks.weights([NAN, 1.0], (2,), np.float64),
+        ValueError,
+        "weights must be finite, received nan at index (0,)",
+    ),
     (
         lambda: checks.weights([0.0, 0.0], (2,), np.float64),
         ValueError,
@@ -114,7 +178,14 @@ def test_boundaries_may_be_none_one_or_adjacent():
 
 @pytest.mark.parametrize(
     "values, dtype",
-    [([1, 2], "f8"), ([True], "f8"), (np.ones(2, "u1"), "f8"), (np.ones(2, "f4"), "f4"), (np.ones(2, "f2"), "f2"), (2.5, "f8")],
+    [
+        ([1, 2], "f8"),
+        ([True], "f8"),
+        (np.ones(2, "u1"), "f8"),
+        (np.ones(2, "f4"), "f4"),
+        (np.ones(2, "f2"), "f2"),
+        (2.5, "f8"),
+    ],
 )
 def test_whole_numbers_become_float64_and_floats_keep_their_type(values, dtype):
     assert checks.floating("a", values).dtype == np.dtype(dtype)

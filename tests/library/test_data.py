@@ -41,7 +41,9 @@ def test_the_three_parts_hold_every_row_once_with_its_own_target(name, seed):
     y = np.concatenate([part.y for part in split])
     if name == "diabetes":
         assert y.shape == (len(raw_y), 1)
-        np.testing.assert_allclose((y[:, 0] - y.mean()) / y.std(), (raw_y[rows] - raw_y.mean()) / raw_y.std(), atol=1e-12)
+        np.testing.assert_allclose(
+            (y[:, 0] - y.mean()) / y.std(), (raw_y[rows] - raw_y.mean()) / raw_y.std(), atol=1e-12
+        )
     else:
         assert y.tolist() == raw_y[rows].tolist()
 
@@ -61,7 +63,9 @@ def test_the_training_inputs_alone_have_mean_zero_and_deviation_one(name):
 
 def test_the_training_targets_of_diabetes_are_standardised():
     train, validation, test = data.diabetes()
-    assert train.y.mean() == pytest.approx(0, abs=1e-12) and train.y.std() == pytest.approx(1, rel=1e-12)
+    assert train.y.mean() == pytest.approx(0, abs=1e-12) and train.y.std() == pytest.approx(
+        1, rel=1e-12
+    )
     for part in (validation, test):
         assert 1e-6 < abs(part.y.mean()) < 0.5
 
@@ -93,7 +97,14 @@ def test_every_part_keeps_the_classes_shares(name):
 
 
 @every_loader
-@pytest.mark.parametrize("seed, error, message", [(-1, ValueError, "received -1"), (0.5, TypeError, "received 0.5"), (None, TypeError, "received None")])
+@pytest.mark.parametrize(
+    "seed, error, message",
+    [
+        (-1, ValueError, "received -1"),
+        (0.5, TypeError, "received 0.5"),
+        (None, TypeError, "received None"),
+    ],
+)
 def test_a_wrong_seed_is_refused_and_named(name, seed, error, message):
     with pytest.raises(error, match=message):
         LOADERS[name][0](seed)
@@ -101,7 +112,12 @@ def test_a_wrong_seed_is_refused_and_named(name, seed, error, message):
 
 def test_the_source_articles_four_points():
     points = data.four_points()
-    assert points.x.tolist() == [[1.0], [2.0], [3.0], [4.0]] and points.y.tolist() == [[2.0], [4.0], [6.0], [8.0]]
+    assert points.x.tolist() == [[1.0], [2.0], [3.0], [4.0]] and points.y.tolist() == [
+        [2.0],
+        [4.0],
+        [6.0],
+        [8.0],
+    ]
 
 
 @pytest.mark.parametrize("load", [data.digits, data.breast_cancer, data.diabetes])

@@ -32,7 +32,8 @@ def test_band_draws_the_median_and_writes_the_label_at_its_end(axes):
 
 
 def test_band_holds_the_middle_80_percent(axes):
-    runs = np.tile(np.arange(11.0), (2, 1))  # 0 to 10: the nearest ranks of 10 % and 90 % are 1 and 9
+    # 0 to 10: the nearest ranks of 10 % and 90 % are 1 and 9.
+    runs = np.tile(np.arange(11.0), (2, 1))
     figures.band(axes, [0, 1], runs, "")
     heights = axes.collections[0].get_paths()[0].vertices[:, 1]
     assert (heights.min(), heights.max()) == (1.0, 9.0)
@@ -60,10 +61,17 @@ def test_schedules_are_drawn_step_by_step(axes):
 
 
 def test_labels_of_schedules_that_end_together_do_not_overlap(axes):
-    figures.schedules(axes, {"one": Constant(0.1), "two": Constant(0.1), "three": Constant(0.1)}, 10)
+    figures.schedules(
+        axes, {"one": Constant(0.1), "two": Constant(0.1), "three": Constant(0.1)}, 10
+    )
     heights = sorted(label.xy[1] for label in axes.texts)
     assert len(heights) == 3 and min(np.diff(heights)) > 0.05 * 0.1
 
 
 def test_colours_and_dashes_are_all_different():
-    assert len(set(figures.COLOURS)) == len(figures.COLOURS) == len(figures.DASHES) == len(set(figures.DASHES))
+    assert (
+        len(set(figures.COLOURS))
+        == len(figures.COLOURS)
+        == len(figures.DASHES)
+        == len(set(figures.DASHES))
+    )

@@ -204,7 +204,7 @@ DIFFERENT = {
     "kept functions": tuple(written(f"import functools\n@functools.lru_cache\ndef f(x): return {a}") for a in (1, 2)),
     "wrapped functions": tuple(wrapped(f) for f in (lambda: 1, lambda: 2)),
     "default factories": tuple(written(f"import dataclasses\n@dataclasses.dataclass\nclass f:\n x: int = dataclasses.field(default_factory=lambda: {a})") for a in (1, 2)),
-    "schedules": (schedules.Constant(0.1), schedules.Constant(0.2), schedules.Linear(0.1, 5), schedules.Linear(0.1, 6)),
+    "schedules": (schedules.Constant(0.1), schedules.Constant(0.2), schedules.LinearDecay(0.1, 5), schedules.LinearDecay(0.1, 6)),
     "losses": (losses.squared_error, losses.absolute_error, functools.partial(losses.huber, delta=1.0), functools.partial(losses.huber, delta=2.0)),
     "models": (models.Linear(2, 3), models.Linear(3, 2), models.MLP((3, 4, 2)), models.MLP((3, 4, 2), activation="tanh"), Decoder(8, 4, 4, 1, 1)),
     "optimizers": (optimizers.SGD(), optimizers.SGD(momentum=0.9), optimizers.AdamW(), optimizers.AdamW(weight_decay=0.5)),
@@ -239,7 +239,11 @@ def mutants(tree):
     """Change one place of a syntax tree after another."""
     for node in ast.walk(tree):
         for field, value in list(ast.iter_fields(node)):
-            if isinstance(value, str) and not isinstance(node, (ast.FunctionDef, ast.alias)) and field != "kind":
+            if (
+                isinstance(value, str)
+                and not isinstance(node, (ast.FunctionDef, ast.alias))
+                and field != "kind"
+            ):
                 other = value + "x"
             elif type(value) in (int, float) and field == "value":
                 other = value + 1
@@ -312,22 +316,30 @@ def test_what_is_used_of_a_module_of_the_users_counts(source, write):
         return fingerprint(written(source))
 
     first = made("RATE = 1\nOTHER = 1\ndef g(x): return RATE * x")
-    assert first == made("'''Text.'''\nRATE = 1\nOTHER = 2\ndef g(x): return RATE * x\ndef unused(): pass")
+    assert first == made(
+        "'''Text.'''\nRATE = 1\nOTHER = 2\ndef g(x): return RATE * x\ndef unused(): pass"
+    )
     assert first != made("RATE = 2\nOTHER = 1\ndef g(x): return RATE * x")
     assert first != made("RATE = 1\nOTHER = 1\ndef g(x): return RATE + x")
 
 
-@pytest.mark.parametrize("line", ["import package.inner", "from package import inner", "import package.inner as inner"])
+@pytest.mark.parametrize(
+    "line", ["import package.inner", "from package import inner", "import package.inner as inner"]
+)
 @pytest.mark.parametrize("inside", [False, True])
 def test_modules_within_packages_are_followed(line, inside, write):
     use = ("package." if line == "import package.inner" else "") + "inner.g()"
     source = f"def f():\n {line}\n return {use}" if inside else f"{line}\ndef f(): return {use}"
     seen = []
     for value in (1, 1, 2):
-        write(package_in___init__="import package", package_in_inner=f"import package\ndef g(): return {value}")
+        write(
+            package_in___init__="import package",
+            package_in_inner=f"import package\ndef g(): return {value}",
+        )
         function = written(source)
         seen.append(fingerprint(function))
-        assert function() == value and fingerprint(function) == seen[-1]  # though more is imported now
+        # Though more is imported now.
+        assert function() == value and fingerprint(function) == seen[-1]
     assert seen[0] == seen[1] != seen[2]
 
 
@@ -393,7 +405,11 @@ def test_what_holds_itself_comes_to_an_end():
     first.append(first)
     second.append([1, second])  # as a walk through them sees it, the same
     assert fingerprint(first) == fingerprint(second) != fingerprint([1, [1]])
-    assert fingerprint(holding_itself(1)) == fingerprint(holding_itself(1)) != fingerprint(holding_itself(2))
+    assert (
+        fingerprint(holding_itself(1))
+        == fingerprint(holding_itself(1))
+        != fingerprint(holding_itself(2))
+    )
     assert fingerprint(countdown) == fingerprint(countdown)
 
 
@@ -403,8 +419,11 @@ def test_functions_that_call_each_other():
 
     assert fingerprint(pair(1, 2)) == fingerprint(pair(1, 2))
     assert len({fingerprint(pair(a, b)) for a in (1, 2) for b in (1, 2)}) == 4
-    source = "\n".join(f"def f{i}(): return {', '.join(f'f{j}()' for j in range(40))}" for i in range(40))
-    assert fingerprint(written(source, "f3"))  # every way through forty such functions would never end
+    source = "\n".join(
+        f"def f{i}(): return {', '.join(f'f{j}()' for j in range(40))}" for i in range(40)
+    )
+    # Every way through forty such functions would never end.
+    assert fingerprint(written(source, "f3"))
 
 
 def test_deep_things_need_no_deep_recursion():
@@ -459,15 +478,28 @@ def test_fingerprints_are_the_same_in_every_process(tmp_path):
     file.write_text("# Elsewhere, and some lines further down.\n\n" + PROGRAM)
     printed = set()
     for seed, command in itertools.product("12", (["-c", PROGRAM], [str(file)])):
-        done = subprocess.run([sys.executable, *command], capture_output=True, text=True, env=dict(**ENV, PYTHONHASHSEED=seed))
+        done = subprocess.run(
+            [sys.executable, *command],
+            capture_output=True,
+            text=True,
+            env=dict(**ENV, PYTHONHASHSEED=seed),
+        )
         assert done.returncode == 0, done.stderr
         printed.add(done.stdout)
     assert len(printed) == 1 and len(eval(printed.pop())) == 18
 
 
 def test_what_travelled_to_another_process_keeps_its_fingerprint():
-    here = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=ENV, check=True).stdout
-    there = subprocess.run([sys.executable, "-c", PROGRAM, "pickled"], capture_output=True, text=True, env=ENV, check=True).stdout
+    here = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=ENV, check=True
+    ).stdout
+    there = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "pickled"],
+        capture_output=True,
+        text=True,
+        env=ENV,
+        check=True,
+    ).stdout
     assert eval(here) == eval(there)
 
 

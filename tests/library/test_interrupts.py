@@ -75,8 +75,18 @@ def interrupted(call, error, file, line, time):
 
 def parts(kind, folder):
     """A run with everything that has a memory, and the callbacks that go with it."""
-    optimizer = {"adamw": AdamW(weight_decay=0.1), "adam": Adam(), "momentum": SGD(0.9), "in place": InPlace()}[kind]
-    options = {"batch_size": 2, "accumulate": 2, "max_norm": 0.5, "replicas": 2 if kind == "adam" else None}
+    optimizer = {
+        "adamw": AdamW(weight_decay=0.1),
+        "adam": Adam(),
+        "momentum": SGD(0.9),
+        "in place": InPlace(),
+    }[kind]
+    options = {
+        "batch_size": 2,
+        "accumulate": 2,
+        "max_norm": 0.5,
+        "replicas": 2 if kind == "adam" else None,
+    }
     callbacks = [
         ReduceOnPlateau(X, LABELS, every=1, patience=1, factor=0.5, threshold=0.5),
         Evaluation(X, LABELS, every=2),
@@ -91,13 +101,19 @@ def ends(trainer, callbacks):
     found = {"step": trainer.step, "scale": trainer.rate_scale, "diverged": trainer.diverged}
     groups = {"params": trainer.params, "state": trainer.state, "history": trainer.history}
     groups |= {type(each).__name__: each.state for each in callbacks if hasattr(each, "state")}
-    return found | {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
+    return found | {
+        f"{group}/{name}": value
+        for group, values in groups.items()
+        for name, value in values.items()
+    }
 
 
 def assert_identical(first, second, line):
     assert first.keys() == second.keys(), line
     for name in first:
-        np.testing.assert_array_equal(first[name], second[name], err_msg=f"{name}, interrupted at line {line}")
+        np.testing.assert_array_equal(
+            first[name], second[name], err_msg=f"{name}, interrupted at line {line}"
+        )
 
 
 def go_on(trainer, callbacks):
@@ -106,7 +122,8 @@ def go_on(trainer, callbacks):
 
 @pytest.mark.parametrize("kind", ["adamw", "adam", "momentum", "in place"])
 def test_interrupted_at_every_line_it_goes_on_as_if_nothing_had_been(kind, tmp_path):
-    # A file that was opened and not yet held when the interruption came is closed by the collector, which warns.
+    # A file that was opened and not yet held when the interruption came is closed by the collector,
+    # which warns.
     warnings.filterwarnings("ignore", "unclosed file", ResourceWarning)
     arguments, options, callbacks = parts(kind, tmp_path / "unbroken")
     unbroken = Trainer(*arguments, **options)
@@ -116,20 +133,40 @@ def test_interrupted_at_every_line_it_goes_on_as_if_nothing_had_been(kind, tmp_p
 
     arguments, options, callbacks = parts(kind, tmp_path / "lines")
     trainer, times = Trainer(*arguments, **options), {}
-    traced(lambda: go_on(trainer, callbacks), lambda *line: times.update({line: times.get(line, 0) + 1}))
-    assert len(times) > 400 and {Path(file).stem for file, _ in times} > {"trainer", "callbacks", "files", "models", "identity"}
+    traced(
+        lambda: go_on(trainer, callbacks),
+        lambda *line: times.update({line: times.get(line, 0) + 1}),
+    )
+    assert len(times) > 400 and {Path(file).stem for file, _ in times} > {
+        "trainer",
+        "callbacks",
+        "files",
+        "models",
+        "identity",
+    }
     for number, (file, line) in enumerate(times):
         if kind != "adamw" and Path(file).stem != "optimizers":
             continue  # the same lines as there
-        # The first time it is reached, and late where something is changed; elsewhere numbers are computed, and once will do.
-        changing = Path(file).stem in {"trainer", "callbacks", "checkpoints", "files", "optimizers"}
+        # The first time it is reached, and late where something is changed; elsewhere numbers are
+        # computed, and once will do.
+        changing = Path(file).stem in {
+            "trainer",
+            "callbacks",
+            "checkpoints",
+            "files",
+            "optimizers",
+            "batches",
+            "buffers",
+            "history",
+        }
         for time in sorted({1, max(1, times[file, line] - number % 3) if changing else 1}):
             folder = tmp_path / f"{number}-{time}"
             arguments, options, callbacks = parts(kind, folder)
             trainer = Trainer(*arguments, **options)
             error = (KeyboardInterrupt(), MemoryError(), Interrupt())[number % 3]
             came = interrupted(lambda: go_on(trainer, callbacks), error, file, line, time)
-            assert came or Path(file).stem == "identity"  # which remembers what it has read, and may come by no more
+            # Which remembers what it has read, and may come by no more.
+            assert came or Path(file).stem == "identity"
             if number % 5 == 0:
                 # The process ends here; another one goes on from what can be saved now.
                 trainer.save(tmp_path / "run")
@@ -174,9 +211,17 @@ def test_an_update_that_fails_leaves_no_trace_of_itself():
     class Stopping(Failing):
         fails_at = 2
 
-    trainer = Trainer(MLP((3, 2, 2)), softmax_cross_entropy, Stopping(), Cosine(0.5, STEPS), batch_size=4)
+    trainer = Trainer(
+        MLP((3, 2, 2)), softmax_cross_entropy, Stopping(), Cosine(0.5, STEPS), batch_size=4
+    )
     seen = []
     with pytest.raises(MemoryError):
-        trainer.fit(X, LABELS, steps=STEPS, progress=False, callback=lambda t: seen.append(t.params["W1"].copy()))
+        trainer.fit(
+            X,
+            LABELS,
+            steps=STEPS,
+            progress=False,
+            callback=lambda t: seen.append(t.params["W1"].copy()),
+        )
     assert trainer.step == 2 and trainer.state["updates"] == 2
     np.testing.assert_array_equal(trainer.params["W1"], seen[-1])

@@ -3,7 +3,8 @@
 import copy
 import functools
 import pickle
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import mpmath
 import numpy as np
@@ -43,7 +44,9 @@ class Case(NamedTuple):
     shape: tuple = (N, 2)  # of the values
 
     def __call__(self, x, rows=slice(None), **more):
-        return self.loss(x, *(argument[rows] for argument in self.arguments), **self.options, **more)
+        return self.loss(
+            x, *(argument[rows] for argument in self.arguments), **self.options, **more
+        )
 
 
 CASES = {
@@ -57,13 +60,19 @@ CASES = {
     "binary_cross_entropy": Case(losses.binary_cross_entropy, NUMBERS, (ANSWERS,)),
     "binary_cross_entropy shares": Case(losses.binary_cross_entropy, NUMBERS, (CHANCES,)),
     "focal": Case(losses.focal, NUMBERS, (ANSWERS,)),
-    "focal gamma=0.5 alpha=0.25": Case(losses.focal, NUMBERS, (ANSWERS,), {"gamma": 0.5, "alpha": 0.25}),
+    "focal gamma=0.5 alpha=0.25": Case(
+        losses.focal, NUMBERS, (ANSWERS,), {"gamma": 0.5, "alpha": 0.25}
+    ),
     "hinge": Case(losses.hinge, 2 * NUMBERS, (2 * ANSWERS - 1,)),
     "soft_cross_entropy": Case(losses.soft_cross_entropy, LOGITS, (SHARES,), {}, (N,)),
-    "cross_entropy": Case(losses.cross_entropy, scipy.special.softmax(LOGITS / 2, axis=1), (SHARES,), {}, (N,)),
+    "cross_entropy": Case(
+        losses.cross_entropy, scipy.special.softmax(LOGITS / 2, axis=1), (SHARES,), {}, (N,)
+    ),
     "log_loss": Case(losses.log_loss, CHANCES, (ANSWERS,)),
     "kl_divergence": Case(losses.kl_divergence, LOGITS, (SHARES,), {}, (N,)),
-    "distillation": Case(losses.distillation, LOGITS, (RNG.normal(0, 3, (N, K)),), {"temperature": 2.5}, (N,)),
+    "distillation": Case(
+        losses.distillation, LOGITS, (RNG.normal(0, 3, (N, K)),), {"temperature": 2.5}, (N,)
+    ),
     "info_nce": Case(losses.info_nce, RNG.normal(size=(N, 2, 3)), (), {"temperature": 0.5}),
     "triplet": Case(losses.triplet, DISTANCES, (DISTANCES[::-1],), {"margin": 0.4}),
     "preference": Case(losses.preference, NUMBERS, (TARGETS,), {"beta": 0.7}),
@@ -76,11 +85,17 @@ for options in (
     {"label_smoothing": 0.2, "z_loss": 0.01, "ignore_index": 0},
 ):
     name = " ".join(f"{key}={value}" for key, value in options.items()) or "plain"
-    CASES["softmax_cross_entropy " + name] = Case(softmax_cross_entropy, LOGITS, (LABELS,), options, (N,))
+    CASES["softmax_cross_entropy " + name] = Case(
+        softmax_cross_entropy, LOGITS, (LABELS,), options, (N,)
+    )
 
 
 def weights_of(kind, shape):
-    return None if kind is None else np.broadcast_to(WEIGHTS.reshape((N,) + (1,) * (len(shape) - 1)), shape)
+    return (
+        None
+        if kind is None
+        else np.broadcast_to(WEIGHTS.reshape((N,) + (1,) * (len(shape) - 1)), shape)
+    )
 
 
 every_case = pytest.mark.parametrize("case", CASES)
@@ -146,7 +161,8 @@ def test_squared_error_with_weights_by_hand():
 def test_squared_error_is_sklearns(weights):
     value = squared_error(NUMBERS[:, 0], TARGETS[:, 0], weights=weights).value
     assert value == pytest.approx(
-        sklearn.metrics.mean_squared_error(TARGETS[:, 0], NUMBERS[:, 0], sample_weight=weights), rel=1e-14
+        sklearn.metrics.mean_squared_error(TARGETS[:, 0], NUMBERS[:, 0], sample_weight=weights),
+        rel=1e-14,
     )
     both = squared_error(NUMBERS, TARGETS).value
     assert both == pytest.approx(sklearn.metrics.mean_squared_error(TARGETS, NUMBERS), rel=1e-14)
@@ -158,8 +174,12 @@ def test_squared_error_is_sklearns(weights):
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
 def test_cross_entropy_is_sklearns_log_loss(weights):
     probabilities = scipy.special.softmax(LOGITS, axis=1)
-    expected = sklearn.metrics.log_loss(LABELS, probabilities, sample_weight=weights, labels=range(K))
-    assert softmax_cross_entropy(LOGITS, LABELS, weights=weights).value == pytest.approx(expected, rel=1e-14)
+    expected = sklearn.metrics.log_loss(
+        LABELS, probabilities, sample_weight=weights, labels=range(K)
+    )
+    assert softmax_cross_entropy(LOGITS, LABELS, weights=weights).value == pytest.approx(
+        expected, rel=1e-14
+    )
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
@@ -174,21 +194,36 @@ def test_cross_entropy_is_scipys_log_softmax_against_smoothed_targets(smoothing)
 def test_z_loss_adds_the_squared_log_normaliser():
     plain = softmax_cross_entropy(LOGITS, LABELS, reduction="none").value
     with_z = softmax_cross_entropy(LOGITS, LABELS, z_loss=0.3, reduction="none").value
-    np.testing.assert_allclose(with_z - plain, 0.3 * scipy.special.logsumexp(LOGITS, axis=1) ** 2, rtol=1e-12)
+    np.testing.assert_allclose(
+        with_z - plain, 0.3 * scipy.special.logsumexp(LOGITS, axis=1) ** 2, rtol=1e-12
+    )
 
 
 def mp_cross_entropy(logits, label, smoothing, zeta):
     """The definition, from probabilities, in 50 digits."""
     log_total = mpmath.log(mpmath.fsum(mpmath.exp(z) for z in logits))
-    target = [mpmath.mpf(smoothing) / len(logits) + ((1 - mpmath.mpf(smoothing)) if k == label else 0) for k in range(len(logits))]
-    return mpmath.fsum(q * (log_total - z) for q, z in zip(target, logits)) + mpmath.mpf(zeta) * log_total**2
+    target = [
+        mpmath.mpf(smoothing) / len(logits) + ((1 - mpmath.mpf(smoothing)) if k == label else 0)
+        for k in range(len(logits))
+    ]
+    return (
+        mpmath.fsum(q * (log_total - z) for q, z in zip(target, logits))
+        + mpmath.mpf(zeta) * log_total**2
+    )
 
 
 @pytest.mark.parametrize("label", [0, 1, 2])
 @pytest.mark.parametrize("smoothing, zeta", [(0.0, 0.0), (0.125, 0.0), (0.0, 0.25), (0.125, 0.25)])
 @pytest.mark.parametrize(
     "logits",
-    [[40.0, 0.0, 1.0], [0.0, -40.0, -41.0], [0.0, 37.0, -3.0], [0.0, 0.0, 0.0], [-30.0, -30.0, -31.0], [1e-9, 0.0, -1e-9]],
+    [
+        [40.0, 0.0, 1.0],
+        [0.0, -40.0, -41.0],
+        [0.0, 37.0, -3.0],
+        [0.0, 0.0, 0.0],
+        [-30.0, -30.0, -31.0],
+        [1e-9, 0.0, -1e-9],
+    ],
     ids=str,
 )
 def test_cross_entropy_and_gradient_have_the_digits_of_mpmath(logits, label, smoothing, zeta):
@@ -196,16 +231,23 @@ def test_cross_entropy_and_gradient_have_the_digits_of_mpmath(logits, label, smo
     value, gradient = softmax_cross_entropy(
         [logits], [label], label_smoothing=smoothing, z_loss=zeta, reduction="none"
     )
-    assert float(value[0]) == pytest.approx(float(mp_cross_entropy(exact, label, smoothing, zeta)), rel=4e-15, abs=0)
+    assert float(value[0]) == pytest.approx(
+        float(mp_cross_entropy(exact, label, smoothing, zeta)), rel=4e-15, abs=0
+    )
     for k in range(3):
-        slope = mpmath.diff(lambda z: mp_cross_entropy(exact[:k] + [z] + exact[k + 1 :], label, smoothing, zeta), exact[k])
-        # Without smoothing no digit is lost, however small the entry; with it, 1 - 0.875 - ... cancels.
+        slope = mpmath.diff(
+            lambda z: mp_cross_entropy(exact[:k] + [z] + exact[k + 1 :], label, smoothing, zeta),
+            exact[k],
+        )
+        # Without smoothing no digit is lost, however small the entry; with it, 1 - 0.875 - ...
+        # cancels.
         absolute = 1e-24 if smoothing == zeta == 0 else 1e-14
         assert gradient[0, k] == pytest.approx(float(slope), rel=2e-14, abs=absolute)
 
 
 def test_the_loss_of_a_sure_and_right_answer_keeps_its_digits():
-    # mpmath.log1p(mpmath.exp(-40)) = 4.2483542552915889862e-18, and the gradient is -p and p of the other class.
+    # mpmath.log1p(mpmath.exp(-40)) = 4.2483542552915889862e-18, and the gradient is -p and p of the
+    # other class.
     value, gradient = softmax_cross_entropy([[40.0, 0.0]], [0])
     # pytest.approx forgives 1e-12 unless told otherwise, which would forgive everything here.
     expected = pytest.approx(4.248354255291589e-18, rel=1e-15, abs=0)
@@ -241,7 +283,9 @@ def test_label_smoothing_makes_an_impossible_class_infinitely_costly():
 
 
 def test_each_row_is_shifted_by_its_own_maximum():
-    value, gradient = softmax_cross_entropy([[1000.0, 1000.0], [-1000.0, -1000.0]], [0, 1], reduction="none")
+    value, gradient = softmax_cross_entropy(
+        [[1000.0, 1000.0], [-1000.0, -1000.0]], [0, 1], reduction="none"
+    )
     assert value.tolist() == [pytest.approx(np.log(2))] * 2
     assert gradient.tolist() == [[-0.5, 0.5], [0.5, -0.5]]
 
@@ -285,35 +329,114 @@ ELEMENTWISE = {
     "absolute_error": (losses.absolute_error, 0.0, {}, abs, FAR + [1e308]),
     "huber": (losses.huber, 0.0, {}, mp_huber, FAR + [1e200, -1e308]),
     "huber delta=1e-3": (losses.huber, 0.0, {"delta": 1e-3}, lambda r: mp_huber(r, 1e-3), FAR),
-    "log_cosh": (losses.log_cosh, 0.0, {}, lambda r: log(mpmath.cosh(r)), FAR + [0.999, 1.001, 1e300, 1e-150]),
-    "quantile 0.9": (losses.quantile, 0.0, {"level": 0.9}, lambda r: (mp(1) - mp(0.9) if r > 0 else -mp(0.9)) * r, FAR),
-    "binary_cross_entropy yes": (losses.binary_cross_entropy, 1.0, {}, lambda x: log(1 + exp(-x)), FAR),
-    "binary_cross_entropy no": (losses.binary_cross_entropy, 0.0, {}, lambda x: log(1 + exp(x)), FAR),
-    "binary_cross_entropy 1/4": (losses.binary_cross_entropy, 0.25, {}, lambda x: log(1 + exp(x)) - x / 4, FAR),
+    "log_cosh": (
+        losses.log_cosh,
+        0.0,
+        {},
+        lambda r: log(mpmath.cosh(r)),
+        FAR + [0.999, 1.001, 1e300, 1e-150],
+    ),
+    "quantile 0.9": (
+        losses.quantile,
+        0.0,
+        {"level": 0.9},
+        lambda r: (mp(1) - mp(0.9) if r > 0 else -mp(0.9)) * r,
+        FAR,
+    ),
+    "binary_cross_entropy yes": (
+        losses.binary_cross_entropy,
+        1.0,
+        {},
+        lambda x: log(1 + exp(-x)),
+        FAR,
+    ),
+    "binary_cross_entropy no": (
+        losses.binary_cross_entropy,
+        0.0,
+        {},
+        lambda x: log(1 + exp(x)),
+        FAR,
+    ),
+    "binary_cross_entropy 1/4": (
+        losses.binary_cross_entropy,
+        0.25,
+        {},
+        lambda x: log(1 + exp(x)) - x / 4,
+        FAR,
+    ),
     "focal yes": (losses.focal, 1, {}, lambda x: mp_focal(x, 1, 2, None), FAR),
-    "focal no gamma=0.5": (losses.focal, 0, {"gamma": 0.5}, lambda x: mp_focal(x, 0, 0.5, None), FAR),
-    "focal yes gamma=5 alpha=0.3": (losses.focal, 1, {"gamma": 5, "alpha": 0.3}, lambda x: mp_focal(x, 1, 5, 0.3), FAR),
-    "focal no gamma=0 alpha=0.3": (losses.focal, 0, {"gamma": 0, "alpha": 0.3}, lambda x: mp_focal(x, 0, 0, 0.3), FAR),
+    "focal no gamma=0.5": (
+        losses.focal,
+        0,
+        {"gamma": 0.5},
+        lambda x: mp_focal(x, 0, 0.5, None),
+        FAR,
+    ),
+    "focal yes gamma=5 alpha=0.3": (
+        losses.focal,
+        1,
+        {"gamma": 5, "alpha": 0.3},
+        lambda x: mp_focal(x, 1, 5, 0.3),
+        FAR,
+    ),
+    "focal no gamma=0 alpha=0.3": (
+        losses.focal,
+        0,
+        {"gamma": 0, "alpha": 0.3},
+        lambda x: mp_focal(x, 0, 0, 0.3),
+        FAR,
+    ),
     "hinge": (losses.hinge, 1, {}, lambda x: max(mp(0), 1 - x), FAR),
-    "log_loss yes": (losses.log_loss, 1.0, {}, lambda p: -log(p), [1e-300, 1e-9, 0.5, 0.999, 1 - 2**-53]),
-    "log_loss no": (losses.log_loss, 0.0, {}, lambda p: -log(1 - p), [1e-300, 1e-9, 0.5, 0.999, 1 - 2**-53]),
-    "log_loss 1/4": (losses.log_loss, 0.25, {}, lambda p: -log(p) / 4 - 3 * log(1 - p) / 4, [1e-300, 1e-9, 0.5, 0.999]),
+    "log_loss yes": (
+        losses.log_loss,
+        1.0,
+        {},
+        lambda p: -log(p),
+        [1e-300, 1e-9, 0.5, 0.999, 1 - 2**-53],
+    ),
+    "log_loss no": (
+        losses.log_loss,
+        0.0,
+        {},
+        lambda p: -log(1 - p),
+        [1e-300, 1e-9, 0.5, 0.999, 1 - 2**-53],
+    ),
+    "log_loss 1/4": (
+        losses.log_loss,
+        0.25,
+        {},
+        lambda p: -log(p) / 4 - 3 * log(1 - p) / 4,
+        [1e-300, 1e-9, 0.5, 0.999],
+    ),
     "preference": (losses.preference, 0.0, {}, lambda c: log(1 + exp(-c)), FAR),
-    "preference beta=0.125": (losses.preference, 1.0, {"beta": 0.125}, lambda c: log(1 + exp((1 - c) / 8)), FAR),
+    "preference beta=0.125": (
+        losses.preference,
+        1.0,
+        {"beta": 0.125},
+        lambda c: log(1 + exp((1 - c) / 8)),
+        FAR,
+    ),
 }
 TINY = 5e-324  # the smallest number above 0: below about 1e-308 float64 has fewer digits to be right in
 
 
-@pytest.mark.parametrize("name, x", [(name, x) for name, row in ELEMENTWISE.items() for x in row[-1]], ids=str)
+@pytest.mark.parametrize(
+    "name, x", [(name, x) for name, row in ELEMENTWISE.items() for x in row[-1]], ids=str
+)
 def test_value_and_gradient_have_the_digits_of_the_definition(name, x):
     loss, other, options, definition, _ = ELEMENTWISE[name]
     with mpmath.workdps(400):
-        value, slope = float(definition(mp(x))), float(mpmath.diff(definition, mp(x), h=mp(10) ** -380 * max(1, abs(mp(x)))))
+        value, slope = (
+            float(definition(mp(x))),
+            float(mpmath.diff(definition, mp(x), h=mp(10) ** -380 * max(1, abs(mp(x))))),
+        )
     if x in (1.0,) and name in ("huber", "hinge"):
         slope = {"huber": 1.0, "hinge": 0.0}[name]  # the documented slope at the kink
     ours = loss([x], [other], **options)
     assert ours.value == pytest.approx(value, rel=2e-15, abs=2 * TINY)
-    assert ours.gradient[0] == pytest.approx(slope, rel=2e-15 if "beta" not in name else 3e-15, abs=2 * TINY)
+    assert ours.gradient[0] == pytest.approx(
+        slope, rel=2e-15 if "beta" not in name else 3e-15, abs=2 * TINY
+    )
 
 
 @pytest.mark.parametrize("log_variance", [-40.0, -1.0, 0.0, 3.0, 700.0, -700.0])
@@ -321,7 +444,9 @@ def test_value_and_gradient_have_the_digits_of_the_definition(name, x):
 def test_gaussian_nll_is_the_normal_densitys_logarithm(error, log_variance):
     def definition(mean, s):
         variance = exp(s)
-        return -log(exp(-((mean - 2) ** 2) / (2 * variance)) / mpmath.sqrt(2 * mpmath.pi * variance))
+        return -log(
+            exp(-((mean - 2) ** 2) / (2 * variance)) / mpmath.sqrt(2 * mpmath.pi * variance)
+        )
 
     mean, s = mp(2) + mp(error), mp(log_variance)
     mean = mp(float(mean))
@@ -336,7 +461,9 @@ def test_gaussian_nll_is_the_normal_densitys_logarithm(error, log_variance):
 
 def test_gaussian_nll_is_scipys():
     predictions = RNG.normal(size=(N, 2))
-    expected = -scipy.stats.norm.logpdf(TARGETS[:, 0], predictions[:, 0], np.exp(predictions[:, 1] / 2))
+    expected = -scipy.stats.norm.logpdf(
+        TARGETS[:, 0], predictions[:, 0], np.exp(predictions[:, 1] / 2)
+    )
     ours = losses.gaussian_nll(predictions, TARGETS[:, 0], reduction="none").value
     np.testing.assert_allclose(ours, expected, rtol=1e-13)
 
@@ -368,12 +495,21 @@ def test_distribution_losses_have_the_digits_of_the_definition(logits, targets):
     np.testing.assert_allclose(ours.gradient[0], slope, rtol=4e-15, atol=0)
     ours = losses.kl_divergence([logits], [targets])
     # Where both nearly agree the terms nearly cancel, and what is left has fewer digits.
-    assert ours.value == pytest.approx(divergence, rel=4e-15, abs=1e-15 if "99" in str(targets) else 0)
+    assert ours.value == pytest.approx(
+        divergence, rel=4e-15, abs=1e-15 if "99" in str(targets) else 0
+    )
     np.testing.assert_allclose(ours.gradient[0], slope, rtol=4e-15, atol=0)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 8.0])
-@pytest.mark.parametrize("student, teacher", [([40.0, 0.0, 1.0], [0.0, 2.0, 1.0]), ([40.0, 0.0, 1.0], [40.0, 1.0, 0.0]), ([0.0, 0.0, 0.0], [9.0, 0.0, 0.0])])
+@pytest.mark.parametrize(
+    "student, teacher",
+    [
+        ([40.0, 0.0, 1.0], [0.0, 2.0, 1.0]),
+        ([40.0, 0.0, 1.0], [40.0, 1.0, 0.0]),
+        ([0.0, 0.0, 0.0], [9.0, 0.0, 0.0]),
+    ],
+)
 def test_distillation_has_the_digits_of_the_definition(student, teacher, temperature):
     T = mp(temperature)
     p, q = mp_softmax([z / T for z in student]), mp_softmax([z / T for z in teacher])
@@ -390,19 +526,25 @@ def test_distillation_has_the_digits_of_the_definition(student, teacher, tempera
 
 def test_regression_losses_are_sklearns_and_scipys():
     x, y = NUMBERS[:, 0], TARGETS[:, 0]
-    assert losses.absolute_error(x, y).value == pytest.approx(sklearn.metrics.mean_absolute_error(y, x), rel=1e-14)
+    assert losses.absolute_error(x, y).value == pytest.approx(
+        sklearn.metrics.mean_absolute_error(y, x), rel=1e-14
+    )
     for level in (0.1, 0.5, 0.9):
         assert losses.quantile(x, y, level=level).value == pytest.approx(
             sklearn.metrics.mean_pinball_loss(y, x, alpha=level), rel=1e-14
         )
     for delta in (0.1, 1.0, 3.0):
         np.testing.assert_allclose(
-            losses.huber(x, y, delta=delta, reduction="none").value, scipy.special.huber(delta, x - y), rtol=1e-14
+            losses.huber(x, y, delta=delta, reduction="none").value,
+            scipy.special.huber(delta, x - y),
+            rtol=1e-14,
         )
 
 
 def test_the_pinball_of_level_half_is_half_the_absolute_error():
-    for mine, theirs in zip(losses.quantile(NUMBERS, TARGETS, level=0.5), losses.absolute_error(NUMBERS, TARGETS)):
+    for mine, theirs in zip(
+        losses.quantile(NUMBERS, TARGETS, level=0.5), losses.absolute_error(NUMBERS, TARGETS)
+    ):
         np.testing.assert_allclose(mine, theirs / 2, rtol=1e-15)
 
 
@@ -413,8 +555,12 @@ def test_the_best_constant_is_the_quantile_the_median_the_mean():
     for level in (0.1, 0.5, 0.9):
         cost = losses.quantile(grid, everyone, level=level, reduction="none").value.sum(axis=1)
         assert values[cost.argmin()] == np.quantile(values, level)
-    assert values[losses.absolute_error(grid, everyone, reduction="none").value.sum(axis=1).argmin()] == np.median(values)
-    assert losses.squared_error(np.full(101, values.mean()), values, reduction="sum").gradient.sum() == pytest.approx(0, abs=1e-13)
+    assert values[
+        losses.absolute_error(grid, everyone, reduction="none").value.sum(axis=1).argmin()
+    ] == np.median(values)
+    assert losses.squared_error(
+        np.full(101, values.mean()), values, reduction="sum"
+    ).gradient.sum() == pytest.approx(0, abs=1e-13)
 
 
 def test_binary_cross_entropy_is_that_of_two_classes_and_sklearns_log_loss():
@@ -429,7 +575,10 @@ def test_binary_cross_entropy_is_that_of_two_classes_and_sklearns_log_loss():
 def test_binary_cross_entropy_agrees_with_sklearns_own_loss():
     from sklearn._loss import HalfBinomialLoss
 
-    x, y = np.array([-800.0, -40.0, -1.0, 0.0, 3.0, 40.0, 800.0]), np.array([0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 0.0])
+    x, y = (
+        np.array([-800.0, -40.0, -1.0, 0.0, 3.0, 40.0, 800.0]),
+        np.array([0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 0.0]),
+    )
     value, gradient = HalfBinomialLoss().loss_gradient(y_true=y, raw_prediction=x)
     ours = losses.binary_cross_entropy(x, y, reduction="none")
     np.testing.assert_allclose(ours.value, value, rtol=1e-15)
@@ -447,18 +596,30 @@ def test_the_articles_two_forms_are_one_and_both_are_sklearns():
 def test_cross_entropy_on_probabilities_is_that_on_logits():
     p = scipy.special.softmax(LOGITS, axis=1)
     by_logits = losses.soft_cross_entropy(LOGITS, SHARES, reduction="none").value
-    np.testing.assert_allclose(losses.cross_entropy(p, SHARES, reduction="none").value, by_logits, rtol=1e-14)
+    np.testing.assert_allclose(
+        losses.cross_entropy(p, SHARES, reduction="none").value, by_logits, rtol=1e-14
+    )
     hot = np.eye(K)[LABELS]
-    np.testing.assert_allclose(losses.soft_cross_entropy(LOGITS, hot).gradient, softmax_cross_entropy(LOGITS, LABELS).gradient, rtol=1e-14)
-    assert losses.soft_cross_entropy(LOGITS, hot).value == pytest.approx(softmax_cross_entropy(LOGITS, LABELS).value, rel=1e-14)
+    np.testing.assert_allclose(
+        losses.soft_cross_entropy(LOGITS, hot).gradient,
+        softmax_cross_entropy(LOGITS, LABELS).gradient,
+        rtol=1e-14,
+    )
+    assert losses.soft_cross_entropy(LOGITS, hot).value == pytest.approx(
+        softmax_cross_entropy(LOGITS, LABELS).value, rel=1e-14
+    )
 
 
 def test_kl_divergence_is_scipys_and_the_cross_entropy_less_the_entropy():
     p = scipy.special.softmax(LOGITS, axis=1)
     ours = losses.kl_divergence(LOGITS, SHARES, reduction="none")
-    np.testing.assert_allclose(ours.value, scipy.special.rel_entr(SHARES, p).sum(axis=1), rtol=1e-13)
+    np.testing.assert_allclose(
+        ours.value, scipy.special.rel_entr(SHARES, p).sum(axis=1), rtol=1e-13
+    )
     cross = losses.soft_cross_entropy(LOGITS, SHARES, reduction="none")
-    np.testing.assert_allclose(ours.value, cross.value - scipy.stats.entropy(SHARES, axis=1), rtol=1e-13)
+    np.testing.assert_allclose(
+        ours.value, cross.value - scipy.stats.entropy(SHARES, axis=1), rtol=1e-13
+    )
     np.testing.assert_array_equal(ours.gradient, cross.gradient)
 
 
@@ -471,7 +632,8 @@ def test_distillation_at_temperature_one_is_the_divergence_from_the_teacher():
 
 
 def test_hot_distillation_compares_centred_logits():
-    # Hinton et al. (2015), section 2.1: for a large T the gradient is the logits' difference over K.
+    # Hinton et al. (2015), section 2.1: for a large T the gradient is the logits' difference over
+    # K.
     teacher = RNG.normal(size=(N, K))
     student = LOGITS - LOGITS.mean(axis=1, keepdims=True)
     teacher -= teacher.mean(axis=1, keepdims=True)
@@ -480,7 +642,9 @@ def test_hot_distillation_compares_centred_logits():
 
 
 def test_focal_without_focus_is_binary_cross_entropy():
-    for mine, theirs in zip(losses.focal(NUMBERS, ANSWERS, gamma=0), losses.binary_cross_entropy(NUMBERS, ANSWERS)):
+    for mine, theirs in zip(
+        losses.focal(NUMBERS, ANSWERS, gamma=0), losses.binary_cross_entropy(NUMBERS, ANSWERS)
+    ):
         np.testing.assert_allclose(mine, theirs, rtol=1e-14)
 
 
@@ -506,9 +670,13 @@ def test_preference_and_triplet_turn_around_with_their_arguments():
     # The gradient for the second argument is minus that for the first.
     up = losses.preference(NUMBERS, TARGETS, beta=0.3, reduction="none").value
     for loss, options in ((losses.preference, {"beta": 0.3}), (losses.triplet, {"margin": 0.4})):
-        x, y = (NUMBERS, TARGETS) if loss is losses.preference else (DISTANCES, DISTANCES[::-1].copy())
+        x, y = (
+            (NUMBERS, TARGETS) if loss is losses.preference else (DISTANCES, DISTANCES[::-1].copy())
+        )
         slope = central_differences(lambda y: loss(x, y, **options, reduction="sum").value, y)
-        np.testing.assert_allclose(slope, -loss(x, y, **options, reduction="sum").gradient, atol=1e-8)
+        np.testing.assert_allclose(
+            slope, -loss(x, y, **options, reduction="sum").gradient, atol=1e-8
+        )
     # -log sigma(m) + log sigma(-m) = -m
     down = losses.preference(TARGETS, NUMBERS, beta=0.3, reduction="none").value
     np.testing.assert_allclose(up - down, -0.3 * (NUMBERS - TARGETS), rtol=1e-12)
@@ -518,13 +686,21 @@ def test_triplet_gives_the_embeddings_gradients_of_its_docstring():
     a, p, n = RNG.normal(size=(3, N, 4))
 
     def value(a, p, n):
-        return losses.triplet(((a - p) ** 2).sum(-1), ((a - n) ** 2).sum(-1), margin=2.0, reduction="sum")
+        return losses.triplet(
+            ((a - p) ** 2).sum(-1), ((a - n) ** 2).sum(-1), margin=2.0, reduction="sum"
+        )
 
     active = value(a, p, n).gradient[:, None]
     assert 0 < active.sum() < N
-    np.testing.assert_allclose(central_differences(lambda a: value(a, p, n).value, a), active * 2 * (n - p), atol=1e-8)
-    np.testing.assert_allclose(central_differences(lambda p: value(a, p, n).value, p), active * 2 * (p - a), atol=1e-8)
-    np.testing.assert_allclose(central_differences(lambda n: value(a, p, n).value, n), active * 2 * (a - n), atol=1e-8)
+    np.testing.assert_allclose(
+        central_differences(lambda a: value(a, p, n).value, a), active * 2 * (n - p), atol=1e-8
+    )
+    np.testing.assert_allclose(
+        central_differences(lambda p: value(a, p, n).value, p), active * 2 * (p - a), atol=1e-8
+    )
+    np.testing.assert_allclose(
+        central_differences(lambda n: value(a, p, n).value, n), active * 2 * (a - n), atol=1e-8
+    )
 
 
 KINKS = [
@@ -554,9 +730,17 @@ IMPOSSIBLE = [
     (lambda: losses.soft_cross_entropy([[0.0, -INF]], [[0.5, 0.5]]), INF, [0.5, -0.5]),
     (lambda: losses.kl_divergence([[0.0, -INF]], [[1, 0]]), 0.0, [0.0, 0.0]),
     (lambda: losses.kl_divergence([[0.0, -INF]], [[0, 1]]), INF, [1.0, -1.0]),
-    (lambda: losses.distillation([[0.0, 0.0, -INF]], [[0.0, 0.0, -INF]], temperature=2), 0.0, [0.0, 0.0, 0.0]),
+    (
+        lambda: losses.distillation([[0.0, 0.0, -INF]], [[0.0, 0.0, -INF]], temperature=2),
+        0.0,
+        [0.0, 0.0, 0.0],
+    ),
     (lambda: losses.distillation([[0.0, -INF]], [[0.0, 0.0]], temperature=1), INF, [0.5, -0.5]),
-    (lambda: losses.distillation([[1e308, -1e308]], [[1e308, -1e308]], temperature=1e-3), 0.0, [0.0, 0.0]),
+    (
+        lambda: losses.distillation([[1e308, -1e308]], [[1e308, -1e308]], temperature=1e-3),
+        0.0,
+        [0.0, 0.0],
+    ),
     (lambda: losses.info_nce([[1e300, 0.0]], temperature=1e-10), 0.0, [0.0, 0.0]),
     (lambda: losses.cross_entropy([[0.0, 1.0]], [[1, 0]]), INF, [-INF, 0.0]),
     (lambda: losses.cross_entropy([[0.0, 1.0]], [[0, 1]]), 0.0, [0.0, -1.0]),
@@ -592,7 +776,9 @@ def test_the_blocks_of_rows_leave_no_seam(monkeypatch):
         ours = softmax_cross_entropy(logits, labels, weights=np.arange(1.0, rows + 1))
         p = scipy.special.softmax(logits, axis=1)
         weights = np.arange(1.0, rows + 1) / np.arange(1.0, rows + 1).sum()
-        assert ours.value == pytest.approx(-(weights * np.log(p[np.arange(rows), labels])).sum(), rel=1e-13)
+        assert ours.value == pytest.approx(
+            -(weights * np.log(p[np.arange(rows), labels])).sum(), rel=1e-13
+        )
         p[np.arange(rows), labels] -= 1
         np.testing.assert_allclose(ours.gradient, weights[:, None] * p, rtol=1e-9, atol=1e-17)
 
@@ -614,7 +800,9 @@ def test_none_sum_and_mean_are_consistent(case, weighting):
     loss = CASES[case]
     x, shape = loss.x, loss.shape
     weights = weights_of(weighting, shape)
-    none, total, mean = (loss(x, weights=weights, reduction=reduction) for reduction in ("none", "sum", "mean"))
+    none, total, mean = (
+        loss(x, weights=weights, reduction=reduction) for reduction in ("none", "sum", "mean")
+    )
     kept = np.ones(shape) if weights is None else weights.copy()
     if "ignore_index=1" in case:
         kept[LABELS == 1] = 0
@@ -643,7 +831,10 @@ def test_weight_zero_removes_the_row(case, reduction):
 
 def test_weight_zero_removes_even_an_infinite_loss():
     loss = softmax_cross_entropy([[0.0, -INF], [0.0, 0.0]], [1, 0], weights=[0, 1])
-    assert loss.value == pytest.approx(np.log(2)) and loss.gradient.tolist() == [[0, 0], [-0.5, 0.5]]
+    assert loss.value == pytest.approx(np.log(2)) and loss.gradient.tolist() == [
+        [0, 0],
+        [-0.5, 0.5],
+    ]
 
 
 @pytest.mark.parametrize("ignored", [-100, 2])
@@ -689,7 +880,9 @@ def test_cross_entropy_treats_classes_alike_in_any_order(smoothing, zeta):
     # Column c of the shuffled logits is column order[c], so the label l moves to where order is l.
     shuffled = softmax_cross_entropy(LOGITS[:, order], np.argsort(order)[LABELS], **options)
     np.testing.assert_allclose(shuffled.value, straight.value, rtol=1e-14)
-    np.testing.assert_allclose(shuffled.gradient, straight.gradient[:, order], rtol=1e-13, atol=1e-16)
+    np.testing.assert_allclose(
+        shuffled.gradient, straight.gradient[:, order], rtol=1e-13, atol=1e-16
+    )
 
 
 logit_rows = st.lists(st.floats(-50, 50), min_size=2, max_size=5)
@@ -782,7 +975,9 @@ def test_the_loss_is_a_pair_by_name_and_by_position():
 def test_a_loss_says_how_much_each_value_counts(case, weighting):
     loss = CASES[case]
     weights = weights_of(weighting, loss.shape)
-    none, total, mean = (loss(loss.x, weights=weights, reduction=reduction) for reduction in ("none", "sum", "mean"))
+    none, total, mean = (
+        loss(loss.x, weights=weights, reduction=reduction) for reduction in ("none", "sum", "mean")
+    )
     assert total.weights is None and mean.weights is None
     counts = np.ones(loss.shape) if weights is None else weights
     if "ignore_index" in loss.options:
@@ -799,11 +994,16 @@ def test_what_counts_is_an_attribute_and_no_member_of_the_pair():
     loss = softmax_cross_entropy(LOGITS, LABELS, weights=WEIGHTS, ignore_index=1, reduction="none")
     counts = np.where(LABELS == 1, 0, WEIGHTS)
     value, gradient = loss
-    assert len(loss) == 2 and value is loss[0] is loss.value and gradient is loss[1] is loss.gradient
+    assert (
+        len(loss) == 2 and value is loss[0] is loss.value and gradient is loss[1] is loss.gradient
+    )
     assert loss._fields == ("value", "gradient") and isinstance(loss, tuple)
     assert repr(loss) == f"Loss(value={value!r}, gradient={gradient!r})"
     copies = [copy.copy(loss), copy.deepcopy(loss), loss._replace()]
-    copies += [pickle.loads(pickle.dumps(loss, protocol)) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
+    copies += [
+        pickle.loads(pickle.dumps(loss, protocol))
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
+    ]
     for again in copies:
         assert type(again) is losses.Loss
         assert np.array_equal(again.value, value) and np.array_equal(again.gradient, gradient)
@@ -819,7 +1019,9 @@ def test_several_labels_may_be_ignored_in_every_type(dtype, reduction):
     labels = np.array([0, 100, 1, 127, 2, 100])
     keep = labels < K
     for ignored in ([100, 127], (127, 100, -1), {100, 127}, np.array([100, 127], "u1")):
-        loss = softmax_cross_entropy(LOGITS, labels.astype(dtype), ignore_index=ignored, reduction=reduction)
+        loss = softmax_cross_entropy(
+            LOGITS, labels.astype(dtype), ignore_index=ignored, reduction=reduction
+        )
         removed = softmax_cross_entropy(LOGITS[keep], labels[keep], reduction=reduction)
         value = loss.value[keep] if reduction == "none" else loss.value
         np.testing.assert_allclose(value, removed.value, rtol=1e-15)
@@ -831,16 +1033,22 @@ def test_several_labels_may_be_ignored_in_every_type(dtype, reduction):
 @pytest.mark.parametrize("ignored", [-1, (-1, -2)])
 def test_a_part_of_a_batch_may_be_ignored_altogether(weights, ignored):
     labels = np.array([-1, -1, -1] if ignored == -1 else [-1, -2, -1])
-    loss = softmax_cross_entropy(LOGITS[:3], labels, weights=weights, ignore_index=ignored, reduction="none")
+    loss = softmax_cross_entropy(
+        LOGITS[:3], labels, weights=weights, ignore_index=ignored, reduction="none"
+    )
     assert not loss.value.any() and not loss.gradient.any() and loss.weights.tolist() == [0, 0, 0]
-    value, gradient = softmax_cross_entropy(LOGITS[:3], labels, weights=weights, ignore_index=ignored, reduction="sum")
+    value, gradient = softmax_cross_entropy(
+        LOGITS[:3], labels, weights=weights, ignore_index=ignored, reduction="sum"
+    )
     assert value == 0 and type(value) is float and not gradient.any()
     with pytest.raises(ValueError, match="nothing is left to average"):
         softmax_cross_entropy(LOGITS[:3], labels, weights=weights, ignore_index=ignored)
 
 
 def test_an_ignored_row_may_hold_the_only_weight():
-    loss = softmax_cross_entropy([[0.0, 0.0]] * 2, [0, -1], weights=[0.0, 1.0], ignore_index=-1, reduction="sum")
+    loss = softmax_cross_entropy(
+        [[0.0, 0.0]] * 2, [0, -1], weights=[0.0, 1.0], ignore_index=-1, reduction="sum"
+    )
     assert loss.value == 0 and not loss.gradient.any()
 
 
@@ -854,7 +1062,9 @@ def pytorchs_smoothed_mean(logits, labels, class_weights, smoothing):
     minus_log_p = -scipy.special.log_softmax(logits, axis=1)
     own = class_weights[labels] * minus_log_p[np.arange(len(labels)), labels]
     spread = (class_weights * minus_log_p).sum(axis=1)
-    return ((1 - smoothing) * own + smoothing / logits.shape[1] * spread).sum() / class_weights[labels].sum()
+    return ((1 - smoothing) * own + smoothing / logits.shape[1] * spread).sum() / class_weights[
+        labels
+    ].sum()
 
 
 def our_smoothed_mean(logits, labels, class_weights, smoothing):
@@ -866,8 +1076,12 @@ def our_smoothed_mean(logits, labels, class_weights, smoothing):
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
 @pytest.mark.parametrize("class_weights", [np.ones(K), np.full(K, 3.0), CLASS_WEIGHTS], ids=str)
 def test_smoothing_with_class_weights_is_ours_and_where_it_is_pytorchs(smoothing, class_weights):
-    ours = softmax_cross_entropy(LOGITS, LABELS, weights=class_weights[LABELS], label_smoothing=smoothing).value
-    assert ours == pytest.approx(our_smoothed_mean(LOGITS, LABELS, class_weights, smoothing), rel=1e-13)
+    ours = softmax_cross_entropy(
+        LOGITS, LABELS, weights=class_weights[LABELS], label_smoothing=smoothing
+    ).value
+    assert ours == pytest.approx(
+        our_smoothed_mean(LOGITS, LABELS, class_weights, smoothing), rel=1e-13
+    )
     theirs = pytorchs_smoothed_mean(LOGITS, LABELS, class_weights, smoothing)
     if smoothing == 0 or len(set(class_weights)) == 1:
         assert ours == pytest.approx(theirs, rel=1e-13)
@@ -885,8 +1099,12 @@ def test_the_mean_of_many_short_floats_is_that_of_long_ones():
     value, gradient = softmax_cross_entropy(logits, labels)
     exact = softmax_cross_entropy(logits.astype(np.float64), labels)
     assert value == exact.value == pytest.approx(2.73, abs=0.02)
-    assert gradient.dtype == np.float16 and np.array_equal(gradient, exact.gradient.astype(np.float16))
-    assert softmax_cross_entropy(logits, labels, reduction="sum").value == pytest.approx(40_000 * value)
+    assert gradient.dtype == np.float16 and np.array_equal(
+        gradient, exact.gradient.astype(np.float16)
+    )
+    assert softmax_cross_entropy(logits, labels, reduction="sum").value == pytest.approx(
+        40_000 * value
+    )
 
 
 def test_the_mean_over_more_short_floats_than_their_type_can_count():
@@ -905,20 +1123,27 @@ def test_a_sum_of_short_floats_is_made_in_long_ones(dtype):
     assert losses.absolute_error(x, 0 * x, weights=np.ones(8)).value == (2.0**24 + 7) / 8
 
 
-@pytest.mark.parametrize("weights", [None, np.ones(10), np.full(10, 1e308), np.full(10, 1e-320), np.arange(10.0)])
+@pytest.mark.parametrize(
+    "weights", [None, np.ones(10), np.full(10, 1e308), np.full(10, 1e-320), np.arange(10.0)]
+)
 @pytest.mark.parametrize("largest", [1.7e308, np.finfo(np.float64).max])
 def test_a_mean_is_finite_where_its_sum_is_not(weights, largest):
     x = np.full(10, largest)
     value, gradient = losses.absolute_error(x, 0 * x, weights=weights)
     assert value == pytest.approx(largest, rel=1e-15)
     assert gradient.sum() == pytest.approx(1, rel=1e-13)
-    assert losses.absolute_error(x, 0 * x, weights=weights, reduction="sum").value in (INF, pytest.approx(1.7e-11))
+    assert losses.absolute_error(x, 0 * x, weights=weights, reduction="sum").value in (
+        INF,
+        pytest.approx(1.7e-11),
+    )
 
 
 def test_weights_of_any_size_give_the_same_mean():
     plain = squared_error(NUMBERS, TARGETS, weights=weights_of("weights", NUMBERS.shape))
     for power in (-1000, 1000):
-        scaled = squared_error(NUMBERS, TARGETS, weights=weights_of("weights", NUMBERS.shape) * 2.0**power)
+        scaled = squared_error(
+            NUMBERS, TARGETS, weights=weights_of("weights", NUMBERS.shape) * 2.0**power
+        )
         assert scaled.value == plain.value and np.array_equal(scaled.gradient, plain.gradient)
 
 
@@ -936,9 +1161,13 @@ def test_what_a_type_cannot_hold_is_refused():
         lambda: squared_error(np.ones(2, "f4"), [0.0, 1e300]),
         lambda: losses.gaussian_nll(np.ones((2, 2), "f4"), [0.0, 1e300]),
     ):
-        with pytest.raises(ValueError, match=r"targets must fit float32, received 1e\+300 at index \(1,\)"):
+        with pytest.raises(
+            ValueError, match=r"targets must fit float32, received 1e\+300 at index \(1,\)"
+        ):
             call()
-    with pytest.raises(ValueError, match=r"weights must fit float32, received 1e\+300 at index \(0,\)"):
+    with pytest.raises(
+        ValueError, match=r"weights must fit float32, received 1e\+300 at index \(0,\)"
+    ):
         squared_error(np.ones(2, "f4"), np.ones(2, "f4"), weights=[1e300, 1])
     with pytest.raises(ValueError, match="weights must not all be zero"):
         squared_error(np.ones(1, "f4"), np.ones(1, "f4"), weights=[1e-300])
@@ -949,7 +1178,9 @@ def test_what_a_type_cannot_hold_is_refused():
 def test_smoothing_and_z_loss_overflow_only_where_the_result_does():
     large = np.full((1, 10), 1e308)
     # log 10, less the tenth of it that is lost beside 1e308.
-    assert softmax_cross_entropy(large, [0], label_smoothing=0.1).value == pytest.approx(0.9 * np.log(10), rel=1e-12)
+    assert softmax_cross_entropy(large, [0], label_smoothing=0.1).value == pytest.approx(
+        0.9 * np.log(10), rel=1e-12
+    )
     high = softmax_cross_entropy(np.array([[1e20]], "f4"), [0], z_loss=1e-4, reduction="none")
     assert high.value[0] == pytest.approx(1e36, rel=1e-6)
     # 1 + 2 * 0.5 * -1 = 0 stands in a denominator; the gradient is p - q + 2 zeta p log p.
@@ -965,96 +1196,394 @@ def test_a_huge_unsigned_label_is_out_of_range(label):
 # --- Refusals ------------------------------------------------------------------------------------
 
 REFUSALS = [
-    (lambda: squared_error(np.ones((4, 1)), np.ones(4)), ValueError, "predictions have shape (4, 1), targets (4,)"),
-    (lambda: squared_error(np.ones(4), np.ones((4, 1))), ValueError, "predictions have shape (4,), targets (4, 1)"),
-    (lambda: squared_error([1.0, NAN], [0.0, 0.0]), ValueError, "predictions must be finite, received nan at index (1,)"),
-    (lambda: squared_error([1.0, 2.0], [INF, 0.0]), ValueError, "targets must be finite, received inf at index (0,)"),
-    (lambda: squared_error([], []), ValueError, "predictions must not be empty, received shape (0,)"),
-    (lambda: squared_error([1.0], []), ValueError, "targets must not be empty, received shape (0,)"),
-    (lambda: squared_error(["1"], [1.0]), TypeError, "predictions must be real numbers, received dtype <U1"),
-    (lambda: squared_error([1.0], [1.0], reduction="avg"), ValueError, "reduction must be one of 'mean', 'sum', 'none', received 'avg'"),
-    (lambda: squared_error([1.0, 1.0], [1.0, 1.0], weights=[1.0]), ValueError, "weights have shape (1,), the losses (2,)"),
-    (lambda: squared_error([1.0], [1.0], weights=[-1.0]), ValueError, "weights must not be negative, received -1.0 at index (0,)"),
-    (lambda: squared_error([1.0], [1.0], weights=[0.0]), ValueError, "weights must not all be zero"),
-    (lambda: softmax_cross_entropy([[0.0, 0.0]], [2]), ValueError, "labels must be 0 to 1, received 2 at index (0,)"),
-    (lambda: softmax_cross_entropy([[0.0, 0.0]], [-1]), ValueError, "labels must be 0 to 1, received -1 at index (0,)"),
-    (lambda: softmax_cross_entropy([[0.0, 0.0]], [[0]]), ValueError, "labels have shape (1, 1), the logits ask for (1,)"),
-    (lambda: softmax_cross_entropy([[0.0, 0.0]], [0, 1]), ValueError, "labels have shape (2,), the logits ask for (1,)"),
-    (lambda: softmax_cross_entropy([[0.0, 0.0]], [0.0]), TypeError, "labels must be whole numbers, received dtype float64"),
+    (
+        lambda: squared_error(np.ones((4, 1)), np.ones(4)),
+        ValueError,
+        "predictions have shape (4, 1), targets (4,)",
+    ),
+    (
+        lambda: squared_error(np.ones(4), np.ones((4, 1))),
+        ValueError,
+        "predictions have shape (4,), targets (4, 1)",
+    ),
+    (
+        lambda: squared_error([1.0, NAN], [0.0, 0.0]),
+        ValueError,
+        "predictions must be finite, received nan at index (1,)",
+    ),
+    (
+        lambda: squared_error([1.0, 2.0], [INF, 0.0]),
+        ValueError,
+        "targets must be finite, received inf at index (0,)",
+    ),
+    (
+        lambda: squared_error([], []),
+        ValueError,
+        "predictions must not be empty, received shape (0,)",
+    ),
+    (
+        lambda: squared_error([1.0], []),
+        ValueError,
+        "targets must not be empty, received shape (0,)",
+    ),
+    (
+        lambda: squared_error(["1"], [1.0]),
+        TypeError,
+        "predictions must be real numbers, received dtype <U1",
+    ),
+    (
+        lambda: squared_error([1.0], [1.0], reduction="avg"),
+        ValueError,
+        "reduction must be one of 'mean', 'sum', 'none', received 'avg'",
+    ),
+    (
+        lambda: squared_error([1.0, 1.0], [1.0, 1.0], weights=[1.0]),
+        ValueError,
+        "weights have shape (1,), the losses (2,)",
+    ),
+    (
+        lambda: squared_error([1.0], [1.0], weights=[-1.0]),
+        ValueError,
+        "weights must not be negative, received -1.0 at index (0,)",
+    ),
+    (
+        lambda: squared_error([1.0], [1.0], weights=[0.0]),
+        ValueError,
+        "weights must not all be zero",
+    ),
+    (
+        lambda: softmax_cross_entropy([[0.0, 0.0]], [2]),
+        ValueError,
+        "labels must be 0 to 1, received 2 at index (0,)",
+    ),
+    (
+        lambda: softmax_cross_entropy([[0.0, 0.0]], [-1]),
+        ValueError,
+        "labels must be 0 to 1, received -1 at index (0,)",
+    ),
+    (
+        lambda: softmax_cross_entropy([[0.0, 0.0]], [[0]]),
+        ValueError,
+        "labels have shape (1, 1), the logits ask for (1,)",
+    ),
+    (
+        lambda: softmax_cross_entropy([[0.0, 0.0]], [0, 1]),
+        ValueError,
+        "labels have shape (2,), the logits ask for (1,)",
+    ),
+    (
+        lambda: softmax_cross_entropy([[0.0, 0.0]], [0.0]),
+        TypeError,
+        "labels must be whole numbers, received dtype float64",
+    ),
     (
         lambda: softmax_cross_entropy([[0.0, 0.0], [NAN, 0.0]], [0, 0]),
         ValueError,
         "logits need a finite maximum in each row, received [nan  0.] at index (1,)",
     ),
-    (lambda: softmax_cross_entropy([[INF, 0.0]], [0]), ValueError, "received [inf  0.] at index (0,)"),
-    (lambda: softmax_cross_entropy([[-INF, -INF]], [0]), ValueError, "received [-inf -inf] at index (0,)"),
-    (lambda: softmax_cross_entropy([[0.0, 1.0], [0.0, NAN]], [0, 0]), ValueError, "received [ 0. nan] at index (1,)"),
-    (lambda: softmax_cross_entropy(np.ones((0, 3)), np.ones(0, int)), ValueError, "logits must not be empty, received shape (0, 3)"),
-    (lambda: softmax_cross_entropy(np.ones((3, 0)), np.ones(3, int)), ValueError, "logits must not be empty, received shape (3, 0)"),
-    (lambda: softmax_cross_entropy(1.0, 0), ValueError, "logits need an axis of classes, received shape ()"),
-    (lambda: softmax_cross_entropy([[0.0, 0.0]] * 2, [-1, -1], ignore_index=-1), ValueError, "all 2 labels equal ignore_index=-1"),
-    (lambda: softmax_cross_entropy([[0.0, 0.0]], [0], label_smoothing=1.0), ValueError, "label_smoothing must be below 1, received 1.0"),
-    (lambda: softmax_cross_entropy([[0.0, 0.0]], [0], label_smoothing=-0.1), ValueError, "label_smoothing must be at least 0, received -0.1"),
-    (lambda: softmax_cross_entropy([[0.0, 0.0]], [0], z_loss=-1), ValueError, "z_loss must be at least 0, received -1"),
-    (lambda: softmax_cross_entropy([[0.0, 0.0]], [0], z_loss=NAN), ValueError, "z_loss must be finite, received nan"),
+    (
+        lambda: softmax_cross_entropy([[INF, 0.0]], [0]),
+        ValueError,
+        "received [inf  0.] at index (0,)",
+    ),
+    (
+        lambda: softmax_cross_entropy([[-INF, -INF]], [0]),
+        ValueError,
+        "received [-inf -inf] at index (0,)",
+    ),
+    (
+        lambda: softmax_cross_entropy([[0.0, 1.0], [0.0, NAN]], [0, 0]),
+        ValueError,
+        "received [ 0. nan] at index (1,)",
+    ),
+    (
+        lambda: softmax_cross_entropy(np.ones((0, 3)), np.ones(0, int)),
+        ValueError,
+        "logits must not be empty, received shape (0, 3)",
+    ),
+    (
+        lambda: softmax_cross_entropy(np.ones((3, 0)), np.ones(3, int)),
+        ValueError,
+        "logits must not be empty, received shape (3, 0)",
+    ),
+    (
+        lambda: softmax_cross_entropy(1.0, 0),
+        ValueError,
+        "logits need an axis of classes, received shape ()",
+    ),
+    (
+        lambda: softmax_cross_entropy([[0.0, 0.0]] * 2, [-1, -1], ignore_index=-1),
+        ValueError,
+        "all 2 labels equal ignore_index=-1",
+    ),
+    (
+        lambda: softmax_cross_entropy([[0.0, 0.0]], [0], label_smoothing=1.0),
+        ValueError,
+        "label_smoothing must be below 1, received 1.0",
+    ),
+    (
+        lambda: softmax_cross_entropy([[0.0, 0.0]], [0], label_smoothing=-0.1),
+        ValueError,
+        "label_smoothing must be at least 0, received -0.1",
+    ),
+    (
+        lambda: softmax_cross_entropy([[0.0, 0.0]], [0], z_loss=-1),
+        ValueError,
+        "z_loss must be at least 0, received -1",
+    ),
+    (
+        lambda: softmax_cross_entropy([[0.0, 0.0]], [0], z_loss=NAN),
+        ValueError,
+        "z_loss must be finite, received nan",
+    ),
     (lambda: softmax_cross_entropy([[0.0, 0.0]], [0], reduction=None), ValueError, "received None"),
     (
-        lambda: softmax_cross_entropy([[0.0, 0.0]] * 2, [0, -1], weights=[0.0, 1.0], ignore_index=-1),
+        lambda: softmax_cross_entropy(
+            [[0.0, 0.0]] * 2, [0, -1], weights=[0.0, 1.0], ignore_index=-1
+        ),
         ValueError,
         "weights must not all be zero",
     ),
-    (lambda: softmax_cross_entropy([[0.0, 0.0]], [0], ignore_index=1.5), TypeError, "ignore_index must be a whole number, received 1.5"),
-    (lambda: softmax_cross_entropy([[0.0, 0.0]], [0], ignore_index=True), TypeError, "ignore_index must be a whole number, received True"),
-    (lambda: softmax_cross_entropy([[0.0, 0.0]], [0], ignore_index=[-1, "2"]), TypeError, "ignore_index must be a whole number, received '2'"),
+    (
+        lambda: softmax_cross_entropy([[0.0, 0.0]], [0], ignore_index=1.5),
+        TypeError,
+        "ignore_index must be a whole number, received 1.5",
+    ),
+    (
+        lambda: softmax_cross_entropy([[0.0, 0.0]], [0], ignore_index=True),
+        TypeError,
+        "ignore_index must be a whole number, received True",
+    ),
+    (
+        lambda: softmax_cross_entropy([[0.0, 0.0]], [0], ignore_index=[-1, "2"]),
+        TypeError,
+        "ignore_index must be a whole number, received '2'",
+    ),
     (lambda: losses.huber([1.0], [1.0], delta=0), ValueError, "delta must be above 0, received 0"),
-    (lambda: losses.huber([1.0], [1.0], delta=NAN), ValueError, "delta must be finite, received nan"),
-    (lambda: losses.quantile([1.0], [1.0], level=1), ValueError, "level must be below 1, received 1"),
-    (lambda: losses.quantile([1.0], [1.0], level=0), ValueError, "level must be above 0, received 0"),
-    (lambda: losses.gaussian_nll(np.ones((3, 2)), np.ones((3, 1))), ValueError, "predictions have shape (3, 2), targets (3, 1)"),
-    (lambda: losses.gaussian_nll(np.ones(3), np.ones(3)), ValueError, "ask for (3, 2); losses do not broadcast"),
-    (lambda: losses.gaussian_nll([[0.0, NAN]], [0.0]), ValueError, "predictions must be finite, received nan at index (0, 1)"),
-    (lambda: losses.gaussian_nll([[0.0, 1.0]], [INF]), ValueError, "targets must be finite, received inf at index (0,)"),
-    (lambda: losses.binary_cross_entropy([0.0], [2.0]), ValueError, "targets must lie between 0 and 1, received 2.0 at index (0,)"),
-    (lambda: losses.binary_cross_entropy([0.0], [-0.5]), ValueError, "targets must lie between 0 and 1, received -0.5"),
-    (lambda: losses.binary_cross_entropy([INF], [1.0]), ValueError, "logits must be finite, received inf at index (0,)"),
-    (lambda: losses.binary_cross_entropy([[0.0]], [1.0]), ValueError, "logits have shape (1, 1), targets (1,)"),
-    (lambda: losses.focal([0.0], [0.5]), ValueError, "labels must be 0 or 1, received 0.5 at index (0,)"),
-    (lambda: losses.focal([0.0], [1], gamma=-1), ValueError, "gamma must be at least 0, received -1"),
+    (
+        lambda: losses.huber([1.0], [1.0], delta=NAN),
+        ValueError,
+        "delta must be finite, received nan",
+    ),
+    (
+        lambda: losses.quantile([1.0], [1.0], level=1),
+        ValueError,
+        "level must be below 1, received 1",
+    ),
+    (
+        lambda: losses.quantile([1.0], [1.0], level=0),
+        ValueError,
+        "level must be above 0, received 0",
+    ),
+    (
+        lambda: losses.gaussian_nll(np.ones((3, 2)), np.ones((3, 1))),
+        ValueError,
+        "predictions have shape (3, 2), targets (3, 1)",
+    ),
+    (
+        lambda: losses.gaussian_nll(np.ones(3), np.ones(3)),
+        ValueError,
+        "ask for (3, 2); losses do not broadcast",
+    ),
+    (
+        lambda: losses.gaussian_nll([[0.0, NAN]], [0.0]),
+        ValueError,
+        "predictions must be finite, received nan at index (0, 1)",
+    ),
+    (
+        lambda: losses.gaussian_nll([[0.0, 1.0]], [INF]),
+        ValueError,
+        "targets must be finite, received inf at index (0,)",
+    ),
+    (
+        lambda: losses.binary_cross_entropy([0.0], [2.0]),
+        ValueError,
+        "targets must lie between 0 and 1, received 2.0 at index (0,)",
+    ),
+    (
+        lambda: losses.binary_cross_entropy([0.0], [-0.5]),
+        ValueError,
+        "targets must lie between 0 and 1, received -0.5",
+    ),
+    (
+        lambda: losses.binary_cross_entropy([INF], [1.0]),
+        ValueError,
+        "logits must be finite, received inf at index (0,)",
+    ),
+    (
+        lambda: losses.binary_cross_entropy([[0.0]], [1.0]),
+        ValueError,
+        "logits have shape (1, 1), targets (1,)",
+    ),
+    (
+        lambda: losses.focal([0.0], [0.5]),
+        ValueError,
+        "labels must be 0 or 1, received 0.5 at index (0,)",
+    ),
+    (
+        lambda: losses.focal([0.0], [1], gamma=-1),
+        ValueError,
+        "gamma must be at least 0, received -1",
+    ),
     (lambda: losses.focal([0.0], [1], alpha=2), ValueError, "alpha must be at most 1, received 2"),
-    (lambda: losses.focal([0.0], [1], alpha=-0.5), ValueError, "alpha must be at least 0, received -0.5"),
+    (
+        lambda: losses.focal([0.0], [1], alpha=-0.5),
+        ValueError,
+        "alpha must be at least 0, received -0.5",
+    ),
     (lambda: losses.focal([0.0], [[1]]), ValueError, "logits have shape (1,), labels (1, 1)"),
-    (lambda: losses.hinge([0.0], [0]), ValueError, "targets must be -1 or 1, received 0.0 at index (0,)"),
+    (
+        lambda: losses.hinge([0.0], [0]),
+        ValueError,
+        "targets must be -1 or 1, received 0.0 at index (0,)",
+    ),
     (lambda: losses.hinge([0.0], [[1]]), ValueError, "scores have shape (1,), targets (1, 1)"),
-    (lambda: losses.soft_cross_entropy([[0.0, 0.0]], [[0.5, 0.4]]), ValueError, "targets must sum to 1 in each row, received the sum 0.9 at index (0,)"),
-    (lambda: losses.soft_cross_entropy([[0.0, 0.0]], [[1.5, -0.5]]), ValueError, "targets must lie between 0 and 1, received 1.5 at index (0, 0)"),
-    (lambda: losses.soft_cross_entropy([[0.0, 0.0]], [[NAN, 1.0]]), ValueError, "targets must lie between 0 and 1, received nan"),
-    (lambda: losses.soft_cross_entropy([[0.0, 0.0]], [1.0]), ValueError, "logits have shape (1, 2), targets (1,)"),
-    (lambda: losses.soft_cross_entropy([[0.0, NAN]], [[1, 0]]), ValueError, "logits need a finite maximum in each row, received [ 0. nan] at index (0,)"),
-    (lambda: losses.soft_cross_entropy(0.0, [1]), ValueError, "logits need an axis of classes, received shape ()"),
-    (lambda: losses.soft_cross_entropy([0.0], 1), ValueError, "targets need an axis of classes, received shape ()"),
-    (lambda: losses.cross_entropy([[0.5, 0.4]], [[1, 0]]), ValueError, "predicted must sum to 1 in each row, received the sum 0.9"),
-    (lambda: losses.cross_entropy([[0.5, 0.5]], [[1, 1]]), ValueError, "target must sum to 1 in each row, received the sum 2.0"),
-    (lambda: losses.cross_entropy([[0.5, 0.5]], [1.0]), ValueError, "predicted have shape (1, 2), target (1,)"),
-    (lambda: losses.log_loss([1.5], [1]), ValueError, "predicted must lie between 0 and 1, received 1.5 at index (0,)"),
-    (lambda: losses.log_loss([0.5], [-1]), ValueError, "target must lie between 0 and 1, received -1.0 at index (0,)"),
+    (
+        lambda: losses.soft_cross_entropy([[0.0, 0.0]], [[0.5, 0.4]]),
+        ValueError,
+        "targets must sum to 1 in each row, received the sum 0.9 at index (0,)",
+    ),
+    (
+        lambda: losses.soft_cross_entropy([[0.0, 0.0]], [[1.5, -0.5]]),
+        ValueError,
+        "targets must lie between 0 and 1, received 1.5 at index (0, 0)",
+    ),
+    (
+        lambda: losses.soft_cross_entropy([[0.0, 0.0]], [[NAN, 1.0]]),
+        ValueError,
+        "targets must lie between 0 and 1, received nan",
+    ),
+    (
+        lambda: losses.soft_cross_entropy([[0.0, 0.0]], [1.0]),
+        ValueError,
+        "logits have shape (1, 2), targets (1,)",
+    ),
+    (
+        lambda: losses.soft_cross_entropy([[0.0, NAN]], [[1, 0]]),
+        ValueError,
+        "logits need a finite maximum in each row, received [ 0. nan] at index (0,)",
+    ),
+    (
+        lambda: losses.soft_cross_entropy(0.0, [1]),
+        ValueError,
+        "logits need an axis of classes, received shape ()",
+    ),
+    (
+        lambda: losses.soft_cross_entropy([0.0], 1),
+        ValueError,
+        "targets need an axis of classes, received shape ()",
+    ),
+    (
+        lambda: losses.cross_entropy([[0.5, 0.4]], [[1, 0]]),
+        ValueError,
+        "predicted must sum to 1 in each row, received the sum 0.9",
+    ),
+    (
+        lambda: losses.cross_entropy([[0.5, 0.5]], [[1, 1]]),
+        ValueError,
+        "target must sum to 1 in each row, received the sum 2.0",
+    ),
+    (
+        lambda: losses.cross_entropy([[0.5, 0.5]], [1.0]),
+        ValueError,
+        "predicted have shape (1, 2), target (1,)",
+    ),
+    (
+        lambda: losses.log_loss([1.5], [1]),
+        ValueError,
+        "predicted must lie between 0 and 1, received 1.5 at index (0,)",
+    ),
+    (
+        lambda: losses.log_loss([0.5], [-1]),
+        ValueError,
+        "target must lie between 0 and 1, received -1.0 at index (0,)",
+    ),
     (lambda: losses.log_loss([[0.5]], [1]), ValueError, "predicted have shape (1, 1), target (1,)"),
-    (lambda: losses.kl_divergence([[0.0, 0.0]], [[1, 1]]), ValueError, "targets must sum to 1 in each row, received the sum 2.0"),
-    (lambda: losses.kl_divergence([[0.0, 0.0]], [[1.0]]), ValueError, "logits have shape (1, 2), targets (1, 1)"),
-    (lambda: losses.distillation([[0.0, 0.0]], [[INF, 0.0]], temperature=1), ValueError, "teacher need a finite maximum"),
-    (lambda: losses.distillation([[0.0, NAN]], [[0.0, 0.0]], temperature=1), ValueError, "student need a finite maximum"),
-    (lambda: losses.distillation([[0.0, 0.0]], [[0.0]], temperature=1), ValueError, "student have shape (1, 2), teacher (1, 1)"),
-    (lambda: losses.distillation([[0.0]], [[0.0]], temperature=0), ValueError, "temperature must be above 0, received 0"),
-    (lambda: losses.info_nce([[0.0], [0.0]], temperature=1), ValueError, "similarities need a column for each row at least, received shape (2, 1)"),
-    (lambda: losses.info_nce([0.0, 0.0], temperature=1), ValueError, "similarities need a column for each row at least, received shape (2,)"),
-    (lambda: losses.info_nce([[NAN]], temperature=1), ValueError, "similarities need a finite maximum"),
-    (lambda: losses.info_nce([[0.0]], temperature=-1), ValueError, "temperature must be above 0, received -1"),
-    (lambda: losses.triplet([1.0], [-1.0]), ValueError, "negative must be at least 0, received -1.0 at index (0,)"),
-    (lambda: losses.triplet([-1.0], [1.0]), ValueError, "positive must be at least 0, received -1.0 at index (0,)"),
-    (lambda: losses.triplet([1.0], [[1.0]]), ValueError, "positive have shape (1,), negative (1, 1)"),
-    (lambda: losses.triplet([1.0], [1.0], margin=-1), ValueError, "margin must be at least 0, received -1"),
-    (lambda: losses.preference([1.0], [[1.0]]), ValueError, "chosen have shape (1,), rejected (1, 1)"),
-    (lambda: losses.preference([1.0], [NAN]), ValueError, "rejected must be finite, received nan at index (0,)"),
-    (lambda: losses.preference([1.0], [1.0], beta=0), ValueError, "beta must be above 0, received 0"),
+    (
+        lambda: losses.kl_divergence([[0.0, 0.0]], [[1, 1]]),
+        ValueError,
+        "targets must sum to 1 in each row, received the sum 2.0",
+    ),
+    (
+        lambda: losses.kl_divergence([[0.0, 0.0]], [[1.0]]),
+        ValueError,
+        "logits have shape (1, 2), targets (1, 1)",
+    ),
+    (
+        lambda: losses.distillation([[0.0, 0.0]], [[INF, 0.0]], temperature=1),
+        ValueError,
+        "teacher need a finite maximum",
+    ),
+    (
+        lambda: losses.distillation([[0.0, NAN]], [[0.0, 0.0]], temperature=1),
+        ValueError,
+        "student need a finite maximum",
+    ),
+    (
+        lambda: losses.distillation([[0.0, 0.0]], [[0.0]], temperature=1),
+        ValueError,
+        "student have shape (1, 2), teacher (1, 1)",
+    ),
+    (
+        lambda: losses.distillation([[0.0]], [[0.0]], temperature=0),
+        ValueError,
+        "temperature must be above 0, received 0",
+    ),
+    (
+        lambda: losses.info_nce([[0.0], [0.0]], temperature=1),
+        ValueError,
+        "similarities need a column for each row at least, received shape (2, 1)",
+    ),
+    (
+        lambda: losses.info_nce([0.0, 0.0], temperature=1),
+        ValueError,
+        "similarities need a column for each row at least, received shape (2,)",
+    ),
+    (
+        lambda: losses.info_nce([[NAN]], temperature=1),
+        ValueError,
+        "similarities need a finite maximum",
+    ),
+    (
+        lambda: losses.info_nce([[0.0]], temperature=-1),
+        ValueError,
+        "temperature must be above 0, received -1",
+    ),
+    (
+        lambda: losses.triplet([1.0], [-1.0]),
+        ValueError,
+        "negative must be at least 0, received -1.0 at index (0,)",
+    ),
+    (
+        lambda: losses.triplet([-1.0], [1.0]),
+        ValueError,
+        "positive must be at least 0, received -1.0 at index (0,)",
+    ),
+    (
+        lambda: losses.triplet([1.0], [[1.0]]),
+        ValueError,
+        "positive have shape (1,), negative (1, 1)",
+    ),
+    (
+        lambda: losses.triplet([1.0], [1.0], margin=-1),
+        ValueError,
+        "margin must be at least 0, received -1",
+    ),
+    (
+        lambda: losses.preference([1.0], [[1.0]]),
+        ValueError,
+        "chosen have shape (1,), rejected (1, 1)",
+    ),
+    (
+        lambda: losses.preference([1.0], [NAN]),
+        ValueError,
+        "rejected must be finite, received nan at index (0,)",
+    ),
+    (
+        lambda: losses.preference([1.0], [1.0], beta=0),
+        ValueError,
+        "beta must be above 0, received 0",
+    ),
 ]
 
 
@@ -1066,7 +1595,13 @@ def test_wrong_input_is_refused_and_named(call, error, message):
 
 
 @every_case
-@pytest.mark.parametrize("options, message", [({"reduction": "avg"}, "reduction must be one of"), ({"weights": [1.0]}, "weights have shape (1,)")])
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"reduction": "avg"}, "reduction must be one of"),
+        ({"weights": [1.0]}, "weights have shape (1,)"),
+    ],
+)
 def test_every_loss_checks_the_common_options(case, options, message):
     loss = CASES[case]
     with pytest.raises(ValueError) as caught:
@@ -1075,17 +1610,31 @@ def test_every_loss_checks_the_common_options(case, options, message):
 
 
 def test_every_public_loss_is_under_these_tests():
-    functions = {name for name in losses.__all__ if callable(getattr(losses, name)) and name != "Loss"}
+    functions = {
+        name for name in losses.__all__ if callable(getattr(losses, name)) and name != "Loss"
+    }
     assert functions == {case.loss.__name__ for case in CASES.values()}
 
 
 # --- What mutations of the code showed to be missing ---------------------------------------------
 
 
-@pytest.mark.parametrize("loss", [losses.squared_error, losses.absolute_error, losses.huber, losses.log_cosh, functools.partial(losses.quantile, level=0.3)])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        losses.squared_error,
+        losses.absolute_error,
+        losses.huber,
+        losses.log_cosh,
+        functools.partial(losses.quantile, level=0.3),
+    ],
+)
 def test_only_the_difference_from_the_target_counts(loss):
     # Powers of two, so that the differences are exact.
-    shifted, plain = loss([3.5, -2.0, 7.25], [1.5, 2.0, 7.0]), loss([2.0, -4.0, 0.25], [0.0, 0.0, 0.0])
+    shifted, plain = (
+        loss([3.5, -2.0, 7.25], [1.5, 2.0, 7.0]),
+        loss([2.0, -4.0, 0.25], [0.0, 0.0, 0.0]),
+    )
     assert shifted.value == plain.value
     np.testing.assert_array_equal(shifted.gradient, plain.gradient)
 
@@ -1095,7 +1644,9 @@ def test_triplet_and_preference_by_hand():
     assert value.tolist() == [0.0, 0.5, 4.0] and gradient.tolist() == [0.0, 1.0, 1.0]
     assert losses.triplet([2.0], [1.0], margin=0.25).value == 1.25
     value, gradient = losses.preference([np.log(3.0)], [0.0])
-    assert value == pytest.approx(np.log(4 / 3), rel=1e-15) and gradient[0] == pytest.approx(-0.25, rel=1e-15)
+    assert value == pytest.approx(np.log(4 / 3), rel=1e-15) and gradient[0] == pytest.approx(
+        -0.25, rel=1e-15
+    )
 
 
 @pytest.mark.parametrize("loss", [losses.soft_cross_entropy, losses.kl_divergence])
@@ -1107,10 +1658,16 @@ def test_targets_that_sum_almost_to_one_are_taken_as_they_are(loss):
 
 def test_rows_far_apart_do_not_share_their_maximum():
     logits, targets = np.array([[0.0, 1.0], [4000.0, 4001.0]]), np.array([[0.5, 0.5], [0.5, 0.5]])
-    for loss in (losses.soft_cross_entropy, losses.kl_divergence, functools.partial(losses.distillation, temperature=2.0)):
+    for loss in (
+        losses.soft_cross_entropy,
+        losses.kl_divergence,
+        functools.partial(losses.distillation, temperature=2.0),
+    ):
         value, gradient = loss(logits, targets, reduction="none")
         assert value[0] == value[1] > 0 and gradient[0].tolist() == gradient[1].tolist()
-    value, _ = losses.info_nce(np.array([[0.0, 1.0], [4001.0, 4000.0]]), temperature=0.01, reduction="none")
+    value, _ = losses.info_nce(
+        np.array([[0.0, 1.0], [4001.0, 4000.0]]), temperature=0.01, reduction="none"
+    )
     assert value.tolist() == [100.0, 100.0]
 
 
@@ -1136,10 +1693,19 @@ def test_a_tiny_probability_of_what_did_not_happen_is_no_overflow():
         (lambda: losses.gaussian_nll([], []), "predictions must not be empty"),
         (lambda: losses.gaussian_nll([[1.0, 1.0]], []), "targets must not be empty"),
         (lambda: losses.kl_divergence([[NAN, 0.0]], [[1, 0]]), "logits need a finite maximum"),
-        (lambda: losses.kl_divergence(np.ones((0, 2)), np.ones((0, 2))), "logits must not be empty"),
-        (lambda: losses.cross_entropy(np.ones((0, 2)), np.ones((0, 2))), "predicted must not be empty"),
+        (
+            lambda: losses.kl_divergence(np.ones((0, 2)), np.ones((0, 2))),
+            "logits must not be empty",
+        ),
+        (
+            lambda: losses.cross_entropy(np.ones((0, 2)), np.ones((0, 2))),
+            "predicted must not be empty",
+        ),
         (lambda: squared_error([1.0], [1.0], weights=[]), "weights must not be empty"),
-        (lambda: squared_error([1.0, 1.0, 1.0], [1.0, 1.0, 1.0], weights=[0.5, 0.0, -2.0]), "received -2.0 at index (2,)"),
+        (
+            lambda: squared_error([1.0, 1.0, 1.0], [1.0, 1.0, 1.0], weights=[0.5, 0.0, -2.0]),
+            "received -2.0 at index (2,)",
+        ),
         (lambda: losses.info_nce(np.zeros((2, 3, 2)), temperature=1), "received shape (2, 3, 2)"),
     ],
 )

@@ -9,7 +9,16 @@ import scipy.stats
 from trainlab.losses import softmax_cross_entropy, squared_error
 from trainlab.models import MLP, Linear
 
-MODELS = [Linear(3, 1), Linear(3, 4), MLP((3, 4)), MLP((3, 5, 1)), MLP((3, 5, 4)), MLP((3, 5, 6, 4)), MLP((3, 5, 4), "tanh"), MLP((3, 5, 6, 4), "tanh")]
+MODELS = [
+    Linear(3, 1),
+    Linear(3, 4),
+    MLP((3, 4)),
+    MLP((3, 5, 1)),
+    MLP((3, 5, 4)),
+    MLP((3, 5, 6, 4)),
+    MLP((3, 5, 4), "tanh"),
+    MLP((3, 5, 6, 4), "tanh"),
+]
 every_model = pytest.mark.parametrize("model", MODELS, ids=repr)
 
 
@@ -38,7 +47,12 @@ def test_linear_by_hand():
     assert gradients["b"].tolist() == [11.0, 100.0]
 
 
-SMALL = {"W1": np.array([[1.0, -1.0]]), "b1": np.array([0.5, 0.0]), "W2": np.array([[2.0], [3.0]]), "b2": np.array([1.0])}
+SMALL = {
+    "W1": np.array([[1.0, -1.0]]),
+    "b1": np.array([0.5, 0.0]),
+    "W2": np.array([[2.0], [3.0]]),
+    "b2": np.array([1.0]),
+}
 
 
 def test_relu_network_by_hand():
@@ -58,7 +72,12 @@ def test_relu_network_by_hand():
 def test_tanh_network_by_hand():
     # tanh(log(2) / 2) = (2 - 1) / (2 + 1) = 1/3, whose derivative is 1 - 1/9 = 8/9.
     model = MLP((1, 1, 1), "tanh", dtype=np.float64)
-    params = {"W1": np.array([[1.0]]), "b1": np.array([0.0]), "W2": np.array([[3.0]]), "b2": np.array([0.5])}
+    params = {
+        "W1": np.array([[1.0]]),
+        "b1": np.array([0.0]),
+        "W2": np.array([[3.0]]),
+        "b2": np.array([0.5]),
+    }
     outputs, cache = model.forward(params, np.array([[np.log(2) / 2]]))
     assert outputs.item() == pytest.approx(1.5, rel=1e-15)
     gradients = model.backward(params, cache, np.array([[1.0]]))
@@ -70,7 +89,9 @@ def test_tanh_network_by_hand():
 def test_the_derivative_of_the_relu_at_zero_is_zero():
     params = SMALL | {"b1": np.array([0.0, 0.0])}
     model = MLP((1, 2, 1), dtype=np.float64)
-    gradients = model.backward(params, model.forward(params, np.array([[0.0]]))[1], np.array([[1.0]]))
+    gradients = model.backward(
+        params, model.forward(params, np.array([[0.0]]))[1], np.array([[1.0]])
+    )
     assert gradients["b1"].tolist() == [0.0, 0.0]
 
 
@@ -97,11 +118,17 @@ def whole(model, loss, params, x, y):
 def problem(model, loss):
     rng = np.random.default_rng(2)
     outputs = model.outputs if isinstance(model, Linear) else model.sizes[-1]
-    y = rng.integers(0, outputs, 7) if loss is softmax_cross_entropy else rng.normal(size=(7, outputs))
+    y = (
+        rng.integers(0, outputs, 7)
+        if loss is softmax_cross_entropy
+        else rng.normal(size=(7, outputs))
+    )
     return rng.normal(size=(7, 3)), y
 
 
-both_losses = pytest.mark.parametrize("loss", [squared_error, softmax_cross_entropy], ids=lambda loss: loss.__name__)
+both_losses = pytest.mark.parametrize(
+    "loss", [squared_error, softmax_cross_entropy], ids=lambda loss: loss.__name__
+)
 
 
 @every_model
@@ -118,7 +145,9 @@ def test_each_parameters_gradient_agrees_with_central_differences(model, loss):
             shifted = [dict(params, **{name: value.copy()}) for _ in range(2)]
             shifted[0][name][index] += h
             shifted[1][name][index] -= h
-            slope = (whole(model, loss, shifted[0], x, y)[0] - whole(model, loss, shifted[1], x, y)[0]) / (2 * h)
+            slope = (
+                whole(model, loss, shifted[0], x, y)[0] - whole(model, loss, shifted[1], x, y)[0]
+            ) / (2 * h)
             assert gradients[name][index] == pytest.approx(slope, rel=1e-6, abs=1e-8), (name, index)
 
 
@@ -132,7 +161,9 @@ def test_the_directional_derivative_is_the_inner_product_with_the_gradient(model
     _, gradients = whole(model, loss, params, x, y)
     inner = sum((gradients[name] * direction[name]).sum() for name in params)
     h = 1e-6
-    up, down = ({name: params[name] + sign * h * direction[name] for name in params} for sign in (1, -1))
+    up, down = (
+        {name: params[name] + sign * h * direction[name] for name in params} for sign in (1, -1)
+    )
     slope = (whole(model, loss, up, x, y)[0] - whole(model, loss, down, x, y)[0]) / (2 * h)
     assert inner == pytest.approx(slope, rel=1e-6, abs=1e-8)
 
@@ -177,7 +208,8 @@ def test_initial_weights_are_normal_with_the_stated_variance_and_biases_are_zero
         if name.startswith("b"):
             assert not value.any()
             continue
-        # n s² / variance is chi-squared with n degrees of freedom: 4.5 standard deviations are allowed.
+        # n s² / variance is chi-squared with n degrees of freedom: 4.5 standard deviations are
+        # allowed.
         standardised = value.ravel() / np.sqrt(variances[name])
         n = standardised.size
         assert abs((standardised**2).sum() - n) < 4.5 * np.sqrt(2 * n)
@@ -188,7 +220,11 @@ def test_initial_weights_are_normal_with_the_stated_variance_and_biases_are_zero
 @every_model
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_parameters_outputs_and_gradients_have_the_models_type(model, dtype):
-    model = Linear(3, model.outputs, dtype) if isinstance(model, Linear) else MLP(model.sizes, model.activation, dtype)
+    model = (
+        Linear(3, model.outputs, dtype)
+        if isinstance(model, Linear)
+        else MLP(model.sizes, model.activation, dtype)
+    )
     params = model.init(np.random.default_rng(0))
     outputs, cache = model.forward(params, np.ones((2, 3), dtype))
     gradients = model.backward(params, cache, np.ones_like(outputs))
@@ -226,17 +262,49 @@ def test_nothing_that_goes_in_is_changed(model):
         (lambda: Linear(0, 1), ValueError, "inputs must be at least 1, received 0"),
         (lambda: Linear(1, -1), ValueError, "outputs must be at least 1, received -1"),
         (lambda: Linear(1.5, 1), TypeError, "inputs must be a whole number, received 1.5"),
-        (lambda: Linear(1, 1, np.float16), ValueError, "dtype must be float32 or float64 (or wider), received float16"),
-        (lambda: Linear(1, 1, np.int64), TypeError, "dtype must be float32 or float64 (or wider), received int64"),
-        (lambda: MLP((1, 1), dtype=np.float16), ValueError, "dtype must be float32 or float64 (or wider), received float16"),
-        (lambda: MLP((1, 1), dtype=bool), TypeError, "dtype must be float32 or float64 (or wider), received bool"),
-        (lambda: MLP((1, 1), dtype=None), TypeError, "dtype must be float32 or float64 (or wider), received None"),
-        (lambda: MLP((1, 1), dtype="x"), TypeError, "dtype must be float32 or float64 (or wider), received 'x'"),
-        (lambda: MLP((3,)), ValueError, "sizes must name inputs and outputs at least, received (3,)"),
+        (
+            lambda: Linear(1, 1, np.float16),
+            ValueError,
+            "dtype must be float32 or float64 (or wider), received float16",
+        ),
+        (
+            lambda: Linear(1, 1, np.int64),
+            TypeError,
+            "dtype must be float32 or float64 (or wider), received int64",
+        ),
+        (
+            lambda: MLP((1, 1), dtype=np.float16),
+            ValueError,
+            "dtype must be float32 or float64 (or wider), received float16",
+        ),
+        (
+            lambda: MLP((1, 1), dtype=bool),
+            TypeError,
+            "dtype must be float32 or float64 (or wider), received bool",
+        ),
+        (
+            lambda: MLP((1, 1), dtype=None),
+            TypeError,
+            "dtype must be float32 or float64 (or wider), received None",
+        ),
+        (
+            lambda: MLP((1, 1), dtype="x"),
+            TypeError,
+            "dtype must be float32 or float64 (or wider), received 'x'",
+        ),
+        (
+            lambda: MLP((3,)),
+            ValueError,
+            "sizes must name inputs and outputs at least, received (3,)",
+        ),
         (lambda: MLP(()), ValueError, "sizes must name inputs and outputs at least, received ()"),
         (lambda: MLP((3, 0, 1)), ValueError, "a layer's size must be at least 1, received 0"),
         (lambda: MLP((3, "4")), TypeError, "a layer's size must be a whole number, received '4'"),
-        (lambda: MLP((3, 1), "gelu"), ValueError, "activation must be one of 'relu', 'tanh', received 'gelu'"),
+        (
+            lambda: MLP((3, 1), "gelu"),
+            ValueError,
+            "activation must be one of 'relu', 'tanh', received 'gelu'",
+        ),
     ],
 )
 def test_a_wrong_option_is_refused_and_named(call, error, message):
@@ -257,6 +325,10 @@ def test_sizes_from_numpy_describe_the_same_model():
     assert repr(Linear(np.int64(3), np.int64(1))) == repr(Linear(3, 1))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble, "float64", np.dtype(np.float32), float])
+@pytest.mark.parametrize(
+    "dtype", [np.float32, np.float64, np.longdouble, "float64", np.dtype(np.float32), float]
+)
 def test_every_wider_type_is_taken(dtype):
-    assert {value.dtype for value in MLP((2, 3, 1), dtype=dtype).init(np.random.default_rng(0)).values()} == {np.dtype(dtype)}
+    assert {
+        value.dtype for value in MLP((2, 3, 1), dtype=dtype).init(np.random.default_rng(0)).values()
+    } == {np.dtype(dtype)}

@@ -15,8 +15,28 @@ INF, NAN = np.inf, np.nan
 EPS = np.finfo(np.float64).eps
 TINY = np.finfo(np.float64).tiny
 
-# The places where naive formulas break: around 0, 37 (1 + exp(-37) is 1), 710 and 745 (exp overflows, underflows).
-ARGUMENTS = [0.0, 1e-300, 1e-9, 1e-3, 0.5, 1.0, 2.5, 18.0, 36.0, 37.0, 40.0, 700.0, 708.5, 710.0, 745.0, 746.0, 1e4, 1e20]
+# The places where naive formulas break: around 0, 37 (1 + exp(-37) is 1), 710 and 745 (exp
+# overflows, underflows).
+ARGUMENTS = [
+    0.0,
+    1e-300,
+    1e-9,
+    1e-3,
+    0.5,
+    1.0,
+    2.5,
+    18.0,
+    36.0,
+    37.0,
+    40.0,
+    700.0,
+    708.5,
+    710.0,
+    745.0,
+    746.0,
+    1e4,
+    1e20,
+]
 SIGNED = ARGUMENTS + [-x for x in ARGUMENTS]
 
 ROWS = [
@@ -85,21 +105,37 @@ def test_log_softmax_is_exact_to_the_size_of_its_terms(row):
 @pytest.mark.parametrize("scale", [1, 500])
 def test_every_axis_agrees_with_scipy(axis, scale):
     x = np.random.default_rng(0).normal(0, scale, (3, 4, 5))
-    np.testing.assert_allclose(numerics.log_sum_exp(x, axis), scipy.special.logsumexp(x, axis), rtol=1e-14, atol=1e-14)
-    np.testing.assert_allclose(numerics.log_softmax(x, axis), scipy.special.log_softmax(x, axis), rtol=1e-14, atol=1e-12)
-    np.testing.assert_allclose(numerics.softmax(x, axis), scipy.special.softmax(x, axis), rtol=1e-12, atol=1e-300)
+    np.testing.assert_allclose(
+        numerics.log_sum_exp(x, axis), scipy.special.logsumexp(x, axis), rtol=1e-14, atol=1e-14
+    )
+    np.testing.assert_allclose(
+        numerics.log_softmax(x, axis), scipy.special.log_softmax(x, axis), rtol=1e-14, atol=1e-12
+    )
+    np.testing.assert_allclose(
+        numerics.softmax(x, axis), scipy.special.softmax(x, axis), rtol=1e-12, atol=1e-300
+    )
 
 
 def test_each_row_is_shifted_by_its_own_maximum():
-    # exp(-2000) is 0: with the maximum of the whole array, the second row would be log(0) and 0 / 0.
+    # exp(-2000) is 0: with the maximum of the whole array, the second row would be log(0) and 0 /
+    # 0.
     x = np.array([[1000.0, 1000.0], [-1000.0, -1000.0]])
-    assert numerics.log_sum_exp(x) == pytest.approx([1000 + np.log(2), -1000 + np.log(2)], rel=1e-15)
+    assert numerics.log_sum_exp(x) == pytest.approx(
+        [1000 + np.log(2), -1000 + np.log(2)], rel=1e-15
+    )
     assert numerics.softmax(x).tolist() == [[0.5, 0.5], [0.5, 0.5]]
     assert numerics.log_softmax(x) == pytest.approx(np.full((2, 2), -np.log(2)), rel=1e-12)
 
 
 @pytest.mark.parametrize(
-    "row, expected", [([-INF, -INF], -INF), ([INF, 0.0], INF), ([INF, -INF], INF), ([NAN, 0.0], NAN), ([0.0, NAN], NAN)]
+    "row, expected",
+    [
+        ([-INF, -INF], -INF),
+        ([INF, 0.0], INF),
+        ([INF, -INF], INF),
+        ([NAN, 0.0], NAN),
+        ([0.0, NAN], NAN),
+    ],
 )
 def test_log_sum_exp_of_infinities_and_nan(row, expected):
     assert np.array_equal(numerics.log_sum_exp(row), expected, equal_nan=True)
@@ -143,8 +179,12 @@ VECTORS = hnp.arrays(np.float64, st.integers(1, 6), elements=st.floats(-700, 700
 @given(VECTORS, st.floats(-1e3, 1e3))
 def test_a_shift_moves_log_sum_exp_and_leaves_softmax(x, shift):
     size = np.abs(x).max() + abs(shift) + 1
-    assert numerics.log_sum_exp(x + shift) == pytest.approx(numerics.log_sum_exp(x) + shift, abs=8 * EPS * size)
-    np.testing.assert_allclose(numerics.softmax(x + shift), numerics.softmax(x), rtol=8 * EPS * size, atol=TINY)
+    assert numerics.log_sum_exp(x + shift) == pytest.approx(
+        numerics.log_sum_exp(x) + shift, abs=8 * EPS * size
+    )
+    np.testing.assert_allclose(
+        numerics.softmax(x + shift), numerics.softmax(x), rtol=8 * EPS * size, atol=TINY
+    )
 
 
 @given(VECTORS)
@@ -164,7 +204,9 @@ def test_softmax_is_a_probability_and_exp_of_log_softmax(x):
 @given(st.floats(-700, 700))
 def test_sigmoid_is_the_derivative_and_the_mirror_image(x):
     assert numerics.sigmoid(x) + numerics.sigmoid(-x) == pytest.approx(1, rel=4 * EPS)
-    assert numerics.softplus(x) - numerics.softplus(-x) == pytest.approx(x, abs=4 * EPS * (abs(x) + 1))
+    assert numerics.softplus(x) - numerics.softplus(-x) == pytest.approx(
+        x, abs=4 * EPS * (abs(x) + 1)
+    )
 
 
 def test_rows_are_shifted_by_their_own_maximum():

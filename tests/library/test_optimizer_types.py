@@ -66,7 +66,9 @@ def refusal(call):
             call()
         except (ValueError, TypeError) as error:
             innermost = traceback.extract_tb(error.__traceback__)[-1]
-            assert "trainlab" in innermost.filename and innermost.line.startswith("raise"), innermost
+            assert "trainlab" in innermost.filename and innermost.line.startswith("raise"), (
+                innermost
+            )
             return error
     return None
 
@@ -103,7 +105,9 @@ def long_hand(optimizer, params, gradients, rate, steps):
             first = optimizer.beta1 * first + (1 - optimizer.beta1) * g
             second = optimizer.beta2 * second + (1 - optimizer.beta2) * g**2
             size = np.sqrt(second / (1 - wide(optimizer.beta2) ** t)) + optimizer.epsilon
-            theta = theta * (1 - rate * decay) - rate * first / (1 - wide(optimizer.beta1) ** t) / size
+            theta = (
+                theta * (1 - rate * decay) - rate * first / (1 - wide(optimizer.beta1) ** t) / size
+            )
         params = np.asarray(theta, dtype)
     return params
 
@@ -119,13 +123,18 @@ def long_hand(optimizer, params, gradients, rate, steps):
     gradient_dressed=st.sampled_from(list(GRADIENTS_TAKEN)),
     elsewhere=st.booleans(),
 )
-def test_an_update_is_right_in_every_type(data, optimizer, dtype, gradient_dtype, shape, dressed, gradient_dressed, elsewhere):
+def test_an_update_is_right_in_every_type(
+    data, optimizer, dtype, gradient_dtype, shape, dressed, gradient_dressed, elsewhere
+):
     start = np.asarray(np.clip(numbers(data.draw, shape, dtype), -1e3, 1e3), dtype)
     gradient = numbers(data.draw, shape, gradient_dtype)
     if gradient.dtype == np.float64 and dtype is not np.float64:
         gradient = np.clip(gradient, -1e15, 1e15)
     rate = data.draw(st.sampled_from([0, 0.01, 1.0, np.float32(0.1), np.array(0.5)]))
-    params, gradients = {"w": TAKEN[dressed](start.copy())}, {"w": GRADIENTS_TAKEN[gradient_dressed](np.asarray(gradient).copy())}
+    params, gradients = (
+        {"w": TAKEN[dressed](start.copy())},
+        {"w": GRADIENTS_TAKEN[gradient_dressed](np.asarray(gradient).copy())},
+    )
     start, gradient = np.asarray(params["w"]).copy(), np.asarray(gradients["w"])
     right = long_hand(optimizer, start, gradient, float(rate), steps=2)
     finite = np.isfinite(right)
@@ -134,7 +143,11 @@ def test_an_update_is_right_in_every_type(data, optimizer, dtype, gradient_dtype
         # Where a result is too large for the type, NumPy may say so.
         warnings.simplefilter("error" if finite.all() else "ignore")
         for _ in range(2):
-            out = ({"w": params["w"].copy()}, {name: value.copy() for name, value in state.items()}) if elsewhere else None
+            out = (
+                ({"w": params["w"].copy()}, {name: value.copy() for name, value in state.items()})
+                if elsewhere
+                else None
+            )
             optimizer.update(params, gradients, state, rate, out=out)
             params, state = out or (params, state)
     found = np.asarray(params["w"])
@@ -144,7 +157,11 @@ def test_an_update_is_right_in_every_type(data, optimizer, dtype, gradient_dtype
     wide = np.promote_types(dtype, np.float32)
     step = 10 * np.abs(gradient.astype(np.longdouble)) if isinstance(optimizer, SGD) else 10
     bound = 16 * np.finfo(wide).eps * (np.abs(start.astype(np.longdouble)) + 2 * float(rate) * step)
-    last = np.spacing(np.where(finite, right, 0).astype(dtype)) if wide != dtype else np.finfo(dtype).smallest_subnormal
+    last = (
+        np.spacing(np.where(finite, right, 0).astype(dtype))
+        if wide != dtype
+        else np.finfo(dtype).smallest_subnormal
+    )
     bound = bound + 2 * np.abs(last)
     off = np.abs(found.astype(np.longdouble) - np.where(finite, right, 0))
     assert (off <= bound)[finite].all()
@@ -158,11 +175,15 @@ REFUSED_PARAMETERS = REFUSED | {
 
 @pytest.mark.parametrize("dress", REFUSED_PARAMETERS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
-def test_a_parameter_that_cannot_be_updated_is_refused_by_name_and_nothing_is_written(optimizer, dress):
+def test_a_parameter_that_cannot_be_updated_is_refused_by_name_and_nothing_is_written(
+    optimizer, dress
+):
     good = {"a": np.ones(3), "w": np.ones(3)}
     state = optimizer.init(good)
     params = good | {"w": REFUSED_PARAMETERS[dress](good["w"])}
-    error = refusal(lambda: optimizer.update(params, {"a": np.ones(3), "w": np.ones(3)}, state, 0.1))
+    error = refusal(
+        lambda: optimizer.update(params, {"a": np.ones(3), "w": np.ones(3)}, state, 0.1)
+    )
     assert error is not None and "parameter 'w'" in str(error)
     assert (good["a"] == 1).all() and not any(value.any() for value in state.values())
     if dress != "read-only":
@@ -191,7 +212,9 @@ def scaled_up(draw, shape, dtype):
     if array.dtype.kind != "f":
         return array
     info = np.finfo(array.dtype)
-    exponent = draw(st.integers(int(np.log10(info.smallest_normal)) + 3, int(np.log10(info.max)) - 2))
+    exponent = draw(
+        st.integers(int(np.log10(info.smallest_normal)) + 3, int(np.log10(info.max)) - 2)
+    )
     return (np.sign(array) * 10.0**exponent).astype(dtype)
 
 
@@ -219,10 +242,15 @@ def test_a_clipped_gradient_is_right_in_every_type(data, dtype, shape, dressed, 
     np.testing.assert_allclose(np.asarray(norm, np.longdouble), right, rtol=1e-13)
     factor = np.minimum(1, max_norm / np.where(right == 0, 1, right))
     for name, value in wide.items():
-        expected = value * np.reshape(factor, np.shape(factor) + (1,) * (value.ndim - np.ndim(factor)))
+        expected = value * np.reshape(
+            factor, np.shape(factor) + (1,) * (value.ndim - np.ndim(factor))
+        )
         kept = gradients[name].dtype if np.dtype(dtype).kind == "f" else np.float64
         assert clipped[name].dtype == kept
         info = np.finfo(kept)
         np.testing.assert_allclose(
-            clipped[name].astype(np.longdouble), expected, rtol=4 * float(info.eps), atol=2 * float(info.smallest_subnormal)
+            clipped[name].astype(np.longdouble),
+            expected,
+            rtol=4 * float(info.eps),
+            atol=2 * float(info.smallest_subnormal),
         )

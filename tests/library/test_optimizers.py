@@ -28,7 +28,8 @@ def copies(arrays):
     return {name: value.copy() for name, value in arrays.items()}
 
 
-# Gradients 1, 2, 4 one after the other, start 8, rate 1/2 (momentum 1/2, decay 1/4 where there are any).
+# Gradients 1, 2, 4 one after the other, start 8, rate 1/2 (momentum 1/2, decay 1/4 where there are
+# any).
 TABLES = {
     "plain": (SGD(), [8, 7.5, 6.5, 4.5]),
     # v = 1, 2.5, 5.25
@@ -51,7 +52,8 @@ def test_three_updates_by_hand(name):
 
 
 def test_the_rate_of_each_update_multiplies_the_velocity_not_the_gradient():
-    # v = 1, then 1.5: steps 1 * 1 and 0.5 * 1.5. Scaling the gradient first would give 1 and 0.5 + 0.5.
+    # v = 1, then 1.5: steps 1 * 1 and 0.5 * 1.5. Scaling the gradient first would give 1 and 0.5 +
+    # 0.5.
     path = walk(SGD(0.5), [0.0], np.ones_like, [1.0, 0.5])
     assert path.ravel().tolist() == [0, -1, -1.75]
 
@@ -68,19 +70,29 @@ def test_momentum_is_polyaks_heavy_ball():
     rate, momentum = 0.2, 0.9
     expected = [np.array([1.0, -2.0])] * 2
     for _ in range(50):
-        expected.append(expected[-1] - rate * slope(expected[-1]) + momentum * (expected[-1] - expected[-2]))
-    np.testing.assert_allclose(walk(SGD(momentum), [1.0, -2.0], slope, [rate] * 50), expected[1:], rtol=0, atol=1e-13)
+        expected.append(
+            expected[-1] - rate * slope(expected[-1]) + momentum * (expected[-1] - expected[-2])
+        )
+    np.testing.assert_allclose(
+        walk(SGD(momentum), [1.0, -2.0], slope, [rate] * 50), expected[1:], rtol=0, atol=1e-13
+    )
 
 
 def test_nesterov_looks_ahead():
-    # Sutskever: v = m v - rate g(w + m v); w = w + v. Ours walks the point w + m v that is looked at.
+    # Sutskever: v = m v - rate g(w + m v); w = w + v. Ours walks the point w + m v that is looked
+    # at.
     rate, momentum = 0.2, 0.9
     w, v, seen = np.array([1.0, -2.0]), np.zeros(2), [np.array([1.0, -2.0])]
     for _ in range(50):
         v = momentum * v - rate * slope(w + momentum * v)
         w = w + v
         seen.append(w + momentum * v)
-    np.testing.assert_allclose(walk(SGD(momentum, nesterov=True), [1.0, -2.0], slope, [rate] * 50), seen, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(
+        walk(SGD(momentum, nesterov=True), [1.0, -2.0], slope, [rate] * 50),
+        seen,
+        rtol=0,
+        atol=1e-13,
+    )
 
 
 def test_gradient_descent_on_a_quadratic_is_a_matrix_power():
@@ -103,7 +115,9 @@ def adam_as_printed(start, gradients, rates, beta1, beta2, epsilon, decay=0):
     """Algorithm 1 of Kingma and Ba, and the decay of Loshchilov and Hutter, in 50 digits, one number."""
     with mpmath.workdps(50):
         theta, m, v = mpmath.mpf(start), mpmath.mpf(0), mpmath.mpf(0)
-        beta1, beta2, epsilon, decay = (mpmath.mpf(value) for value in (beta1, beta2, epsilon, decay))
+        beta1, beta2, epsilon, decay = (
+            mpmath.mpf(value) for value in (beta1, beta2, epsilon, decay)
+        )
         path = [float(theta)]
         for t, (g, rate) in enumerate(zip(gradients, rates), start=1):
             m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
@@ -129,7 +143,9 @@ def test_adam_is_its_algorithm_as_printed(optimizer, options):
     gradients, rates = [1.0, -2.0, 0.25, 0.25, 100.0, 1e-6], [0.1, 0.2, 0.0, 0.4, 0.1, 0.1]
     left = iter(gradients)
     path = walk(optimizer, [3.0], lambda w: np.array([next(left)]), rates)
-    np.testing.assert_allclose(path[:, 0], adam_as_printed(3.0, gradients, rates, *options), rtol=1e-13)
+    np.testing.assert_allclose(
+        path[:, 0], adam_as_printed(3.0, gradients, rates, *options), rtol=1e-13
+    )
 
 
 def test_adams_first_step_by_hand():
@@ -139,14 +155,18 @@ def test_adams_first_step_by_hand():
 
 
 def test_adam_does_not_care_for_the_gradients_scale():
-    small, large = (walk(Adam(epsilon=1e-300), [1.0], lambda w: scale * w, [0.1] * 5) for scale in (1e-6, 1e6))
+    small, large = (
+        walk(Adam(epsilon=1e-300), [1.0], lambda w: scale * w, [0.1] * 5) for scale in (1e-6, 1e6)
+    )
     np.testing.assert_allclose(small, large, rtol=1e-12)
 
 
 def test_without_decay_adamw_is_adam_and_the_decay_is_not_l2():
     gradient_of = lambda w: HESSIAN @ w  # noqa: E731
     adam = walk(Adam(), [1.0, -2.0], gradient_of, [0.1] * 5)
-    np.testing.assert_array_equal(walk(AdamW(weight_decay=0.0), [1.0, -2.0], gradient_of, [0.1] * 5), adam)
+    np.testing.assert_array_equal(
+        walk(AdamW(weight_decay=0.0), [1.0, -2.0], gradient_of, [0.1] * 5), adam
+    )
     decoupled = walk(AdamW(weight_decay=0.5), [1.0, -2.0], gradient_of, [0.1])
     np.testing.assert_allclose(decoupled[1], adam[1] - 0.1 * 0.5 * adam[0], rtol=1e-14)
 
@@ -169,15 +189,29 @@ def test_adams_wrong_options_are_refused_and_named(make, message):
 
 # --- All of them ---------------------------------------------------------------------------------
 
-OPTIMIZERS = [SGD(), SGD(0.9), SGD(0.9, nesterov=True), SGD(0.9, weight_decay=0.1), SGD(weight_decay=0.1), Adam(), AdamW(0.5, 0.75, weight_decay=0.1)]
+OPTIMIZERS = [
+    SGD(),
+    SGD(0.9),
+    SGD(0.9, nesterov=True),
+    SGD(0.9, weight_decay=0.1),
+    SGD(weight_decay=0.1),
+    Adam(),
+    AdamW(0.5, 0.75, weight_decay=0.1),
+]
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_one_rate_for_each_replica_is_each_replica_alone(optimizer, dtype):
     rng = np.random.default_rng(0)
-    start = {"W": rng.normal(size=(3, 4, 2)).astype(dtype), "b": rng.normal(size=(3, 2)).astype(dtype)}
-    gradients = [{name: rng.normal(size=value.shape).astype(dtype) for name, value in start.items()} for _ in range(4)]
+    start = {
+        "W": rng.normal(size=(3, 4, 2)).astype(dtype),
+        "b": rng.normal(size=(3, 2)).astype(dtype),
+    }
+    gradients = [
+        {name: rng.normal(size=value.shape).astype(dtype) for name, value in start.items()}
+        for _ in range(4)
+    ]
     rates = rng.random((4, 3))
     together = {name: value.copy() for name, value in start.items()}
     state = optimizer.init(together)
@@ -187,7 +221,9 @@ def test_one_rate_for_each_replica_is_each_replica_alone(optimizer, dtype):
         alone = {name: value[r].copy() for name, value in start.items()}
         state = optimizer.init(alone)
         for gradient, rate in zip(gradients, rates):
-            optimizer.update(alone, {name: value[r] for name, value in gradient.items()}, state, float(rate[r]))
+            optimizer.update(
+                alone, {name: value[r] for name, value in gradient.items()}, state, float(rate[r])
+            )
         for name in alone:
             assert together[name].dtype == dtype
             np.testing.assert_array_equal(together[name][r], alone[name])
@@ -204,11 +240,18 @@ def test_the_decay_of_adamw_rounds_alike_alone_and_among_replicas():
         assert alone["w"] == together["w"][r]
 
 
-@pytest.mark.parametrize("rate", [0.1, np.float64(0.1), np.float32(0.1), np.array(0.1)], ids=lambda rate: type(rate).__name__)
+@pytest.mark.parametrize(
+    "rate",
+    [0.1, np.float64(0.1), np.float32(0.1), np.array(0.1)],
+    ids=lambda rate: type(rate).__name__,
+)
 def test_the_type_of_the_rate_does_not_change_a_float32_update(rate):
     params, gradient = {"w": np.float32([1.7, -0.3])}, {"w": np.float32([0.9, 0.7])}
     SGD().update(params, gradient, {}, rate)
-    assert params["w"].tolist() == (np.float32([1.7, -0.3]) - np.float32(0.1) * np.float32([0.9, 0.7])).tolist()
+    assert (
+        params["w"].tolist()
+        == (np.float32([1.7, -0.3]) - np.float32(0.1) * np.float32([0.9, 0.7])).tolist()
+    )
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
@@ -228,16 +271,24 @@ def test_parameters_and_state_change_in_place_and_gradients_do_not_change(optimi
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 @pytest.mark.parametrize("rate", [0.1, np.array([0.1, 0.7])], ids=["alone", "replicas"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_an_update_into_other_arrays_is_the_update_in_place_and_leaves_the_old_values(optimizer, rate, dtype):
+def test_an_update_into_other_arrays_is_the_update_in_place_and_leaves_the_old_values(
+    optimizer, rate, dtype
+):
     rng = np.random.default_rng(0)
-    here = {"W": rng.normal(size=(2, 4, 3)).astype(dtype), "b": rng.normal(size=(2, 3)).astype(dtype)}
+    here = {
+        "W": rng.normal(size=(2, 4, 3)).astype(dtype),
+        "b": rng.normal(size=(2, 3)).astype(dtype),
+    }
     there = copies(here)
     here_state, there_state = optimizer.init(here), optimizer.init(there)
-    spare = {name: np.full_like(value, 7) for name, value in here.items()}, {
-        name: np.full_like(value, 7) for name, value in here_state.items()
-    }
+    spare = (
+        {name: np.full_like(value, 7) for name, value in here.items()},
+        {name: np.full_like(value, 7) for name, value in here_state.items()},
+    )
     for _ in range(4):
-        gradients = {name: rng.normal(size=value.shape).astype(dtype) for name, value in here.items()}
+        gradients = {
+            name: rng.normal(size=value.shape).astype(dtype) for name, value in here.items()
+        }
         before = copies(there), copies(there_state)
         optimizer.update(here, gradients, here_state, rate)
         optimizer.update(there, gradients, there_state, rate, out=spare)
@@ -282,7 +333,9 @@ def test_float16_is_computed_in_float32_and_rounded_once(optimizer):
     half = {"w": rng.normal(size=50).astype(np.float16)}
     single = {"w": half["w"].astype(np.float32)}
     state, single_state = optimizer.init(half), optimizer.init(single)
-    assert {value.dtype for name, value in state.items() if name != "updates"} <= {np.dtype(np.float32)}
+    assert {value.dtype for name, value in state.items() if name != "updates"} <= {
+        np.dtype(np.float32)
+    }
     for _ in range(5):
         gradient = (rng.normal(size=50) * 10.0 ** rng.integers(-7, 4, 50)).astype(np.float16)
         optimizer.update(half, {"w": gradient}, state, 0.1)
@@ -316,34 +369,108 @@ def test_a_gradient_without_axes_may_be_one_of_numpys_numbers():
     assert params["w"] == -1
 
 
-UPDATE = {"params": {"w": np.ones(5), "b": np.ones(1)}, "gradients": {"w": np.ones(5), "b": np.ones(1)}, "rate": 0.1}
+UPDATE = {
+    "params": {"w": np.ones(5), "b": np.ones(1)},
+    "gradients": {"w": np.ones(5), "b": np.ones(1)},
+    "rate": 0.1,
+}
 REFUSALS = [
-    ({"gradients": {"w": np.ones(5)}}, ValueError, "gradients must have the parameters' names ['w', 'b'], received ['w']"),
-    ({"gradients": UPDATE["gradients"] | {"c": np.ones(1)}}, ValueError, "gradients must have the parameters' names ['w', 'b'], received ['w', 'b', 'c']"),
-    ({"gradients": UPDATE["gradients"] | {"w": np.ones(1)}}, ValueError, "the gradient of 'w' has shape (1,), the parameter (5,)"),
-    ({"gradients": UPDATE["gradients"] | {"b": np.ones((1, 1))}}, ValueError, "the gradient of 'b' has shape (1, 1), the parameter (1,)"),
-    ({"gradients": UPDATE["gradients"] | {"b": [1.0]}}, TypeError, "the gradient of 'b' must be a NumPy array, received list"),
-    ({"gradients": UPDATE["gradients"] | {"b": np.array([1j])}}, TypeError, "the gradient of 'b' must be real numbers, received dtype complex128"),
-    ({"params": UPDATE["params"] | {"b": np.array([1])}}, TypeError, "the parameter 'b' must be of a floating-point type, received dtype int64"),
-    ({"params": UPDATE["params"] | {"b": 1.0}}, TypeError, "the parameter 'b' must be a NumPy array, received float"),
+    (
+        {"gradients": {"w": np.ones(5)}},
+        ValueError,
+        "gradients must have the parameters' names ['w', 'b'], received ['w']",
+    ),
+    (
+        {"gradients": UPDATE["gradients"] | {"c": np.ones(1)}},
+        ValueError,
+        "gradients must have the parameters' names ['w', 'b'], received ['w', 'b', 'c']",
+    ),
+    (
+        {"gradients": UPDATE["gradients"] | {"w": np.ones(1)}},
+        ValueError,
+        "the gradient of 'w' has shape (1,), the parameter (5,)",
+    ),
+    (
+        {"gradients": UPDATE["gradients"] | {"b": np.ones((1, 1))}},
+        ValueError,
+        "the gradient of 'b' has shape (1, 1), the parameter (1,)",
+    ),
+    (
+        {"gradients": UPDATE["gradients"] | {"b": [1.0]}},
+        TypeError,
+        "the gradient of 'b' must be a NumPy array, received list",
+    ),
+    (
+        {"gradients": UPDATE["gradients"] | {"b": np.array([1j])}},
+        TypeError,
+        "the gradient of 'b' must be real numbers, received dtype complex128",
+    ),
+    (
+        {"params": UPDATE["params"] | {"b": np.array([1])}},
+        TypeError,
+        "the parameter 'b' must be of a floating-point type, received dtype int64",
+    ),
+    (
+        {"params": UPDATE["params"] | {"b": 1.0}},
+        TypeError,
+        "the parameter 'b' must be a NumPy array, received float",
+    ),
     ({"rate": -0.1}, ValueError, "rate must be finite and at least 0, received -0.1"),
     ({"rate": float("nan")}, ValueError, "rate must be finite and at least 0, received nan"),
     ({"rate": float("inf")}, ValueError, "rate must be finite and at least 0, received inf"),
-    ({"rate": np.array([0.1, np.nan])}, ValueError, "rate must be finite and at least 0, received nan"),
-    ({"rate": np.array([0.1, 0.2])}, ValueError, "a rate of shape (2,) is one for each replica, the parameter 'w' has shape (5,)"),
-    ({"rate": np.array([0.1])}, ValueError, "a rate of shape (1,) is one for each replica, the parameter 'w' has shape (5,)"),
-    ({"rate": np.ones((5, 1))}, ValueError, "rate must be a number or have shape (R,), received shape (5, 1)"),
-    ({"rate": "0.1"}, TypeError, "rate must be a number, or an array with one for each replica, received '0.1'"),
-    ({"rate": True}, TypeError, "rate must be a number, or an array with one for each replica, received True"),
-    ({"out": ({"w": np.ones(5)}, {})}, TypeError, "the parameter 'b' must be a NumPy array, received NoneType"),
-    ({"out": ({"w": np.ones(5), "b": np.ones((2, 1))}, {})}, ValueError, "out must hold 'b' as float64 of shape (1,), received float64 of shape (2, 1)"),
-    ({"out": ({"w": np.ones(5), "b": np.ones(1, np.float32)}, {})}, ValueError, "out must hold 'b' as float64 of shape (1,), received float32 of shape (1,)"),
+    (
+        {"rate": np.array([0.1, np.nan])},
+        ValueError,
+        "rate must be finite and at least 0, received nan",
+    ),
+    (
+        {"rate": np.array([0.1, 0.2])},
+        ValueError,
+        "a rate of shape (2,) is one for each replica, the parameter 'w' has shape (5,)",
+    ),
+    (
+        {"rate": np.array([0.1])},
+        ValueError,
+        "a rate of shape (1,) is one for each replica, the parameter 'w' has shape (5,)",
+    ),
+    (
+        {"rate": np.ones((5, 1))},
+        ValueError,
+        "rate must be a number or have shape (R,), received shape (5, 1)",
+    ),
+    (
+        {"rate": "0.1"},
+        TypeError,
+        "rate must be a number, or an array with one for each replica, received '0.1'",
+    ),
+    (
+        {"rate": True},
+        TypeError,
+        "rate must be a number, or an array with one for each replica, received True",
+    ),
+    (
+        {"out": ({"w": np.ones(5)}, {})},
+        TypeError,
+        "the parameter 'b' must be a NumPy array, received NoneType",
+    ),
+    (
+        {"out": ({"w": np.ones(5), "b": np.ones((2, 1))}, {})},
+        ValueError,
+        "out must hold 'b' as float64 of shape (1,), received float64 of shape (2, 1)",
+    ),
+    (
+        {"out": ({"w": np.ones(5), "b": np.ones(1, np.float32)}, {})},
+        ValueError,
+        "out must hold 'b' as float64 of shape (1,), received float32 of shape (1,)",
+    ),
 ]
 
 
 @pytest.mark.parametrize("changed, error, message", REFUSALS, ids=[row[2] for row in REFUSALS])
 @pytest.mark.parametrize("optimizer", [SGD(0.9), AdamW()], ids=repr)
-def test_a_wrong_update_is_refused_and_named_and_changes_nothing(optimizer, changed, error, message):
+def test_a_wrong_update_is_refused_and_named_and_changes_nothing(
+    optimizer, changed, error, message
+):
     call = UPDATE | changed
     state = optimizer.init(UPDATE["params"])
     with pytest.raises(error) as caught:
@@ -355,7 +482,9 @@ def test_a_wrong_update_is_refused_and_named_and_changes_nothing(optimizer, chan
 def test_read_only_parameters_are_updated_elsewhere_or_not_at_all():
     params = {"w": np.ones(2)}
     params["w"].flags.writeable = False
-    with pytest.raises(ValueError, match="the parameter 'w' cannot be written to: its array is read-only"):
+    with pytest.raises(
+        ValueError, match="the parameter 'w' cannot be written to: its array is read-only"
+    ):
         SGD().update(params, {"w": np.ones(2)}, {}, 0.5)
     out = {"w": np.empty(2)}, {}
     SGD().update(params, {"w": np.ones(2)}, {}, 0.5, out=out)
@@ -374,14 +503,22 @@ def test_gradients_that_are_not_finite_are_no_error():
 
 
 def test_three_updates_of_two_groups_by_hand():
-    # As "momentum" and "weight decay" in the tables above, where the decay is 1/4 and the rates 1/2.
-    optimizer = SGD(weight_decay=0.125, groups=[Group("b*", weight_decay=0.0), Group(("W*", "a"), rate=0.5, weight_decay=0.25)])
+    # As "momentum" and "weight decay" in the tables above, where the decay is 1/4 and the rates
+    # 1/2.
+    optimizer = SGD(
+        weight_decay=0.125,
+        groups=[Group("b*", weight_decay=0.0), Group(("W*", "a"), rate=0.5, weight_decay=0.25)],
+    )
     params = {name: np.array([8.0]) for name in ("b", "W", "other")}
     for gradient in (1.0, 2.0, 4.0):
         optimizer.update(params, {name: np.array([gradient]) for name in params}, {}, 1.0)
         if gradient == 1:
             # 8 - 1, 8 - (1 + 2) / 2, 8 - (1 + 1)
-            assert {name: value.item() for name, value in params.items()} == {"b": 7, "W": 6.5, "other": 6}
+            assert {name: value.item() for name, value in params.items()} == {
+                "b": 7,
+                "W": 6.5,
+                "other": 6,
+            }
     assert params["b"] == 1 and params["W"] == 2.1015625
 
 
@@ -392,7 +529,9 @@ def test_the_first_group_that_matches_holds():
     assert {name: value.item() for name, value in params.items()} == {"W1": 3, "b1": 0, "b2": 2}
 
 
-@pytest.mark.parametrize("optimizer", [SGD(0.9, weight_decay=0.1), Adam(), AdamW(weight_decay=0.1)], ids=repr)
+@pytest.mark.parametrize(
+    "optimizer", [SGD(0.9, weight_decay=0.1), Adam(), AdamW(weight_decay=0.1)], ids=repr
+)
 def test_a_group_with_a_rate_is_an_optimizer_with_that_rate_and_a_rate_of_zero_freezes(optimizer):
     kind, options = type(optimizer), {"momentum": 0.9} if isinstance(optimizer, SGD) else {}
     if kind is not Adam:
@@ -401,8 +540,14 @@ def test_a_group_with_a_rate_is_an_optimizer_with_that_rate_and_a_rate_of_zero_f
     rng = np.random.default_rng(0)
     start = {name: rng.normal(size=4) for name in ("slow", "frozen", "free")}
     found = copies(start)
-    alone = {"slow": ({"w": start["slow"].copy()}, 0.25), "free": ({"w": start["free"].copy()}, 1.0)}
-    state, states = grouped.init(found), {name: optimizer.init(each) for name, (each, _) in alone.items()}
+    alone = {
+        "slow": ({"w": start["slow"].copy()}, 0.25),
+        "free": ({"w": start["free"].copy()}, 1.0),
+    }
+    state, states = (
+        grouped.init(found),
+        {name: optimizer.init(each) for name, (each, _) in alone.items()},
+    )
     for _ in range(5):
         gradients = {name: rng.normal(size=4) for name in start}
         grouped.update(found, gradients, state, 0.5)
@@ -413,7 +558,15 @@ def test_a_group_with_a_rate_is_an_optimizer_with_that_rate_and_a_rate_of_zero_f
     np.testing.assert_array_equal(found["frozen"], start["frozen"])
 
 
-@pytest.mark.parametrize("optimizer", [SGD(0.9, groups=[Group("b", 0.3, 0.2)]), Adam(groups=[Group("b", 0.3)]), AdamW(groups=[Group("b", 0.3, 0.2)])], ids=repr)
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        SGD(0.9, groups=[Group("b", 0.3, 0.2)]),
+        Adam(groups=[Group("b", 0.3)]),
+        AdamW(groups=[Group("b", 0.3, 0.2)]),
+    ],
+    ids=repr,
+)
 def test_replicas_with_groups_are_each_replica_alone(optimizer):
     test_one_rate_for_each_replica_is_each_replica_alone(optimizer, np.float64)
     test_one_rate_for_each_replica_is_each_replica_alone(optimizer, np.float32)
@@ -422,16 +575,27 @@ def test_replicas_with_groups_are_each_replica_alone(optimizer):
 @pytest.mark.parametrize(
     "model, group, decayed",
     [
-        (Decoder(5, 6, 4, 2, 2), NO_DECAY, {f"W_{part}{i}" for part in ("qkv", "mix", "up", "down") for i in (1, 2)}),
+        (
+            Decoder(5, 6, 4, 2, 2),
+            NO_DECAY,
+            {f"W_{part}{i}" for part in ("qkv", "mix", "up", "down") for i in (1, 2)},
+        ),
         (MLP((3, 4, 2)), BIASES, {"W1", "W2"}),
         (Linear(3, 2), BIASES, {"W"}),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_by_convention_weights_decay_and_nothing_else(model, group, decayed):
-    params = {name: np.ones_like(value) for name, value in model.init(np.random.default_rng(0)).items()}
+    params = {
+        name: np.ones_like(value) for name, value in model.init(np.random.default_rng(0)).items()
+    }
     optimizer = AdamW(weight_decay=0.5, groups=[group])
-    optimizer.update(params, {name: np.zeros_like(value) for name, value in params.items()}, optimizer.init(params), 1.0)
+    optimizer.update(
+        params,
+        {name: np.zeros_like(value) for name, value in params.items()},
+        optimizer.init(params),
+        1.0,
+    )
     assert {name for name, value in params.items() if (value == 0.5).all()} == decayed
     assert all((value == 1).all() for name, value in params.items() if name not in decayed)
 
@@ -453,15 +617,29 @@ def test_an_optimizer_with_groups_is_a_value():
     [
         (lambda: Group("b", rate=-1), ValueError, "rate must be at least 0, received -1"),
         (lambda: Group("b", rate=None), TypeError, "rate must be a number, received None"),
-        (lambda: Group("b", weight_decay=-1), ValueError, "weight_decay must be at least 0, received -1"),
+        (
+            lambda: Group("b", weight_decay=-1),
+            ValueError,
+            "weight_decay must be at least 0, received -1",
+        ),
         (lambda: Group(()), ValueError, "names must hold at least one pattern, received none"),
         (lambda: Group(("b", 3)), TypeError, "names must be texts, received 3"),
         (lambda: Group(3), TypeError, "names must be a pattern or a list of them, received 3"),
-        (lambda: SGD(groups=BIASES), TypeError, f"groups must be a tuple of Group, received {BIASES!r}"),
-        (lambda: SGD(groups=["b*"]), TypeError, "groups must be a tuple of Group, received ['b*']"),
-        (lambda: Adam(groups=(BIASES,)), ValueError, f"Adam has no weight_decay, received one in {(BIASES,)!r}"),
         (
-            lambda: SGD(groups=[Group("b*"), Group(("W*", "B*"))]).init({"W": np.ones(1), "b": np.ones(1)}),
+            lambda: SGD(groups=BIASES),
+            TypeError,
+            f"groups must be a tuple of Group, received {BIASES!r}",
+        ),
+        (lambda: SGD(groups=["b*"]), TypeError, "groups must be a tuple of Group, received ['b*']"),
+        (
+            lambda: Adam(groups=(BIASES,)),
+            ValueError,
+            f"Adam has no weight_decay, received one in {(BIASES,)!r}",
+        ),
+        (
+            lambda: SGD(groups=[Group("b*"), Group(("W*", "B*"))]).init(
+                {"W": np.ones(1), "b": np.ones(1)}
+            ),
             ValueError,
             "the pattern 'B*' of Group(names=('W*', 'B*'), rate=1.0, weight_decay=None) matches no parameter; there are ['W', 'b']",
         ),
@@ -507,7 +685,9 @@ def test_without_replicas_the_leading_axis_is_an_axis_like_any_other():
 def test_a_float32_gradient_stays_float32_and_its_norm_does_not_overflow():
     clipped, norm = clip_by_global_norm({"w": np.float32([3e30, 4e30])}, 1.0)
     assert clipped["w"].dtype == np.float32
-    assert norm == pytest.approx(5e30, rel=1e-6) and clipped["w"].tolist() == pytest.approx([0.6, 0.8])
+    assert norm == pytest.approx(5e30, rel=1e-6) and clipped["w"].tolist() == pytest.approx(
+        [0.6, 0.8]
+    )
 
 
 @pytest.mark.parametrize("max_norm, received", [(0, "0"), (-1.0, "-1.0"), (float("nan"), "nan")])
@@ -529,9 +709,13 @@ def test_no_square_overflows_or_vanishes(size, replicas):
         np.testing.assert_allclose(clipped["W"][0], 0.6 * size, rtol=1e-14)
         np.testing.assert_allclose(clipped["b"][1], min(4.0, 0.8 * size), rtol=1e-14)
     elif size > 1:
-        assert norm == pytest.approx(5 * size, rel=1e-14) and clipped["b"][0] == pytest.approx(0.8, rel=1e-14)
+        assert norm == pytest.approx(5 * size, rel=1e-14) and clipped["b"][0] == pytest.approx(
+            0.8, rel=1e-14
+        )
     else:
-        assert norm == pytest.approx(5, rel=1e-14) and clipped["b"][1] == pytest.approx(0.8, rel=1e-14)
+        assert norm == pytest.approx(5, rel=1e-14) and clipped["b"][1] == pytest.approx(
+            0.8, rel=1e-14
+        )
 
 
 def test_a_replica_that_needs_another_way_leaves_the_others_as_they_are():
@@ -541,7 +725,9 @@ def test_a_replica_that_needs_another_way_leaves_the_others_as_they_are():
         both = {"w": np.concatenate([ordinary, np.full((1, 7), strange, np.float32)])}
         clipped, norm = clip_by_global_norm(both, 0.1, replicas=True)
         np.testing.assert_array_equal(clipped["w"][0], alone[0]["w"][0])
-        assert norm[0] == alone[1][0] and norm[1] == pytest.approx(float(strange) * math.sqrt(7), rel=1e-1, nan_ok=True)
+        assert norm[0] == alone[1][0] and norm[1] == pytest.approx(
+            float(strange) * math.sqrt(7), rel=1e-1, nan_ok=True
+        )
         assert clipped["w"].dtype == np.float32
 
 
@@ -568,7 +754,12 @@ def test_no_gradients_have_no_norm():
 
 def test_replicas_need_one_leading_axis():
     for wrong in (np.ones(()), np.ones(3)):
-        with pytest.raises(ValueError, match=re.escape(f"replicas need gradients with one leading axis for all, 'b' has shape {wrong.shape}")):
+        with pytest.raises(
+            ValueError,
+            match=re.escape(
+                f"replicas need gradients with one leading axis for all, 'b' has shape {wrong.shape}"
+            ),
+        ):
             clip_by_global_norm({"W": np.ones((2, 2)), "b": wrong}, 1.0, replicas=True)
 
 
@@ -577,12 +768,21 @@ def test_replicas_need_one_leading_axis():
 def test_a_square_that_overflows_is_refused_unless_overflow_is_ignored(optimizer, dtype, size):
     params, gradients = {"w": np.ones(3, dtype)}, {"w": np.array([1, -size, 2], dtype)}
     state = optimizer.init(params)
-    with pytest.raises(FloatingPointError, match=f"the square of the gradient of 'w' overflows {np.dtype(dtype)}, received entries up to 1e[+]20"):
+    with pytest.raises(
+        FloatingPointError,
+        match=f"the square of the gradient of 'w' overflows {np.dtype(dtype)}, received entries up to 1e[+]20",
+    ):
         optimizer.update(params, gradients, state, 0.1)
-    assert params["w"].tolist() == [1, 1, 1] and not state["first/w"].any() and state["updates"] == 0
+    assert (
+        params["w"].tolist() == [1, 1, 1] and not state["first/w"].any() and state["updates"] == 0
+    )
     with np.errstate(over="ignore"):
         optimizer.update(params, gradients, state, 0.1)
-    assert np.isfinite(params["w"]).all() and np.isinf(state["second/w"]).tolist() == [False, True, False]
+    assert np.isfinite(params["w"]).all() and np.isinf(state["second/w"]).tolist() == [
+        False,
+        True,
+        False,
+    ]
 
 
 def test_sgd_that_overflows_is_infinite_without_a_warning():

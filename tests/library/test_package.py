@@ -11,7 +11,23 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CORE = [
     "trainlab." + name
-    for name in ("callbacks", "checks", "evidence", "files", "losses", "models", "numerics", "optimizers", "schedules", "sweep", "trainer", "transformer")
+    for name in (
+        "batches",
+        "buffers",
+        "callbacks",
+        "checks",
+        "evidence",
+        "files",
+        "history",
+        "losses",
+        "models",
+        "numerics",
+        "optimizers",
+        "schedules",
+        "sweep",
+        "trainer",
+        "transformer",
+    )
 ]
 
 
@@ -20,17 +36,34 @@ def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     # From a copy: a build leaves files beside its sources, and would pack those of an older one.
     source = folder / "source"
-    shutil.copytree(ROOT / "lib", source / "lib", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    shutil.copytree(
+        ROOT / "lib", source / "lib", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+    )
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*command, "--wheel-dir", str(folder), str(source)], check=True, capture_output=True)
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--no-build-isolation",
+    ]
+    subprocess.run(
+        [*command, "--wheel-dir", str(folder), str(source)], check=True, capture_output=True
+    )
     return next(folder.glob("*.whl"))
 
 
 def test_the_wheel_holds_every_module_and_nothing_else(wheel):
     library = ROOT / "lib"
-    source = {path.relative_to(library).as_posix() for path in library.rglob("*") if path.suffix == ".py" or path.name == "py.typed"}
+    source = {
+        path.relative_to(library).as_posix()
+        for path in library.rglob("*")
+        if path.suffix == ".py" or path.name == "py.typed"
+    }
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert held == source and "trainlab/losses/regression.py" in held
 
@@ -45,7 +78,12 @@ def test_the_core_imports_with_numpy_alone(wheel, tmp_path):
         (tmp_path / "numpy.libs").symlink_to(libraries)
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     program = f"import sys; sys.path[:0] = {[str(tmp_path), str(tmp_path / 'site')]!r}; import {', '.join(CORE)}; print(sorted(sys.modules))"
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     loaded = {name.split(".")[0] for name in eval(done.stdout)}
-    assert not loaded & {"sklearn", "matplotlib", "joblib", "tqdm", "scipy", "pytest"} and "numpy" in loaded
+    assert (
+        not loaded & {"sklearn", "matplotlib", "joblib", "tqdm", "scipy", "pytest"}
+        and "numpy" in loaded
+    )

@@ -20,7 +20,7 @@ from trainlab.schedules import (
     InverseSqrt,
     InverseTime,
     Join,
-    Linear,
+    LinearDecay,
     OneCycle,
     Piecewise,
     Polynomial,
@@ -45,13 +45,32 @@ TABLES = [
         Exponential(1.0, factor=0.5, every=10, staircase=True),
         {0: 1.0, 9: 1.0, 10: 0.5, 11: 0.5, 19: 0.5, 20: 0.25, 29: 0.25, 30: 0.125, FAR: 0.0},
     ),
-    (StepDecay(1.0, factor=0.5, every=10), {0: 1.0, 9: 1.0, 10: 0.5, 11: 0.5, 19: 0.5, 20: 0.25, 21: 0.25, FAR: 0.0}),
+    (
+        StepDecay(1.0, factor=0.5, every=10),
+        {0: 1.0, 9: 1.0, 10: 0.5, 11: 0.5, 19: 0.5, 20: 0.25, 21: 0.25, FAR: 0.0},
+    ),
     (StepDecay(4.0, factor=0.25, every=1), {0: 4.0, 1: 1.0, 2: 0.25}),
     (
         StepSubtract(1.0, amount=0.25, every=10),
-        {0: 1.0, 9: 1.0, 10: 0.75, 11: 0.75, 19: 0.75, 20: 0.5, 30: 0.25, 39: 0.25, 40: 0.0, 41: 0.0, 50: 0.0, FAR: 0.0},
+        {
+            0: 1.0,
+            9: 1.0,
+            10: 0.75,
+            11: 0.75,
+            19: 0.75,
+            20: 0.5,
+            30: 0.25,
+            39: 0.25,
+            40: 0.0,
+            41: 0.0,
+            50: 0.0,
+            FAR: 0.0,
+        },
     ),
-    (StepSubtract(1.0, amount=0.25, every=10, floor=0.375), {0: 1.0, 29: 0.5, 30: 0.375, 31: 0.375, FAR: 0.375}),
+    (
+        StepSubtract(1.0, amount=0.25, every=10, floor=0.375),
+        {0: 1.0, 29: 0.5, 30: 0.375, 31: 0.375, FAR: 0.375},
+    ),
     (StepSubtract(0.5, amount=0, every=3), {0: 0.5, 3: 0.5, FAR: 0.5}),
     (
         Piecewise([10, 15], [0.5, 0.25, 0.125]),
@@ -71,37 +90,66 @@ TABLES = [
     (Warmup(Constant(1.0), 3, start=0.25), {0: 0.25, 1: 0.5, 2: 0.75, 3: 1.0}),
     (
         Join([Constant(0.5), StepDecay(2.0, 0.5, 10), Constant(0.125)], [100, 125]),
-        {0: 0.5, 99: 0.5, 100: 2.0, 101: 2.0, 109: 2.0, 110: 1.0, 111: 1.0, 120: 0.5, 124: 0.5, 125: 0.125, 126: 0.125, FAR: 0.125},
+        {
+            0: 0.5,
+            99: 0.5,
+            100: 2.0,
+            101: 2.0,
+            109: 2.0,
+            110: 1.0,
+            111: 1.0,
+            120: 0.5,
+            124: 0.5,
+            125: 0.125,
+            126: 0.125,
+            FAR: 0.125,
+        },
     ),
-    (Join([Warmup(Constant(1.0), 2), Warmup(Constant(4.0), 2)], [3]), {0: 0.0, 1: 0.5, 2: 1.0, 3: 0.0, 4: 2.0, 5: 4.0, 6: 4.0}),
+    (
+        Join([Warmup(Constant(1.0), 2), Warmup(Constant(4.0), 2)], [3]),
+        {0: 0.0, 1: 0.5, 2: 1.0, 3: 0.0, 4: 2.0, 5: 4.0, 6: 4.0},
+    ),
     (Join([Constant(0.5)], []), {0: 0.5, FAR: 0.5}),
-    (Linear(1.0, 4), {0: 1.0, 1: 0.75, 3: 0.25, 4: 0.0, 5: 0.0, FAR: 0.0}),
-    (Linear(1.0, 8, floor=0.5), {0: 1.0, 4: 0.75, 7: 0.5625, 8: 0.5, 9: 0.5, FAR: 0.5}),
+    (LinearDecay(1.0, 4), {0: 1.0, 1: 0.75, 3: 0.25, 4: 0.0, 5: 0.0, FAR: 0.0}),
+    (LinearDecay(1.0, 8, floor=0.5), {0: 1.0, 4: 0.75, 7: 0.5625, 8: 0.5, 9: 0.5, FAR: 0.5}),
     (Polynomial(1.0, 4), {0: 1.0, 1: 0.5625, 2: 0.25, 3: 0.0625, 4: 0.0, 5: 0.0, FAR: 0.0}),
     (Polynomial(2.0, 2, floor=1.0, power=3), {0: 2.0, 1: 1.125, 2: 1.0, 3: 1.0}),
     (Cosine(1.0, 2), {0: 1.0, 1: 0.5, 2: 0.0, 3: 0.0, 4: 0.0, FAR: 0.0}),
     (Cosine(1.0, 4, floor=0.5), {0: 1.0, 2: 0.75, 4: 0.5, 5: 0.5, 8: 0.5, FAR: 0.5}),
     (CosineRestarts(1.0, 2), {0: 1.0, 1: 0.5, 2: 1.0, 3: 0.5, 4: 1.0, FAR: 1.0, FAR + 1: 0.5}),
-    (CosineRestarts(1.0, 2, growth=2, floor=0.5), {0: 1.0, 1: 0.75, 2: 1.0, 4: 0.75, 6: 1.0, 10: 0.75, 14: 1.0, 22: 0.75, 30: 1.0}),
+    (
+        CosineRestarts(1.0, 2, growth=2, floor=0.5),
+        {0: 1.0, 1: 0.75, 2: 1.0, 4: 0.75, 6: 1.0, 10: 0.75, 14: 1.0, 22: 0.75, 30: 1.0},
+    ),
     (InverseTime(1.0, decay=1.0), {0: 1.0, 1: 0.5, 3: 0.25, 7: 0.125}),
     (InverseTime(2.0, decay=0.5, every=4), {0: 2.0, 8: 1.0, 24: 0.5}),
     (InverseTime(0.5, decay=0), {0: 0.5, FAR: 0.5}),
     (InverseSqrt(1.0, 4), {0: 1.0, 12: 0.5, 60: 0.25}),
-    # Vaswani et al. (2017): up to the peak at the last warm-up step, then one over the square root of the step.
+    # Vaswani et al. (2017): up to the peak at the last warm-up step, then one over the square root
+    # of the step.
     (Warmup(InverseSqrt(1.0, 4), 4), {0: 0.0, 2: 0.5, 4: 1.0, 16: 0.5, 64: 0.25}),
     (
         WarmupStableDecay(1.0, 2, 6, 4),
         {0: 0.0, 1: 0.5, 2: 1.0, 3: 1.0, 7: 1.0, 8: 1.0, 9: 0.5, 12: 0.0, 13: 0.0, FAR: 0.0},
     ),
-    (WarmupStableDecay(1.0, 0, 2, 4, floor=0.5, shape="linear"), {0: 1.0, 2: 1.0, 3: 0.875, 5: 0.625, 6: 0.5, 7: 0.5, FAR: 0.5}),
+    (
+        WarmupStableDecay(1.0, 0, 2, 4, floor=0.5, shape="linear"),
+        {0: 1.0, 2: 1.0, 3: 0.875, 5: 0.625, 6: 0.5, 7: 0.5, FAR: 0.5},
+    ),
     (WarmupStableDecay(1.0, 0, 0, 2, shape="cosine"), {0: 1.0, 1: 0.5, 2: 0.0, 3: 0.0}),
     (WarmupStableDecay(1.0, 4, 0, 0), {0: 0.0, 3: 0.75, 4: 1.0, 5: 1.0, FAR: 1.0}),
-    (OneCycle(1.0, 8, rise=0.5, start=0.5, floor=0.25), {0: 0.5, 2: 0.75, 4: 1.0, 6: 0.625, 8: 0.25, 9: 0.25, FAR: 0.25}),
+    (
+        OneCycle(1.0, 8, rise=0.5, start=0.5, floor=0.25),
+        {0: 0.5, 2: 0.75, 4: 1.0, 6: 0.625, 8: 0.25, 9: 0.25, FAR: 0.25},
+    ),
     (OneCycle(25.0, 10, rise=0.2), {0: 1.0, 1: 13.0, 2: 25.0, 6: 12.5, 10: 0.0, 11: 0.0}),
     # Shares that would round to no climb or no fall still leave a step of each.
     (OneCycle(1.0, 2, rise=0.01, start=0.0), {0: 0.0, 1: 1.0, 2: 0.0, 3: 0.0}),
     (OneCycle(1.0, 2, rise=0.99, start=0.0), {0: 0.0, 1: 1.0, 2: 0.0, 3: 0.0}),
-    (Cyclical(1.0, 2, 0.5), {0: 0.5, 1: 0.75, 2: 1.0, 3: 0.75, 4: 0.5, 5: 0.75, 6: 1.0, 8: 0.5, 4 * 10**14: 0.5}),
+    (
+        Cyclical(1.0, 2, 0.5),
+        {0: 0.5, 1: 0.75, 2: 1.0, 3: 0.75, 4: 0.5, 5: 0.75, 6: 1.0, 8: 0.5, 4 * 10**14: 0.5},
+    ),
 ]
 
 
@@ -115,7 +163,9 @@ def test_the_rate_at_and_around_every_boundary(schedule, table):
 def test_exponential_has_the_digits_of_mpmath(step):
     true = mpmath.mpf(0.3) * mpmath.power(mpmath.mpf(0.9), mpmath.mpf(step) / 100)
     # The exponent step / 100 is rounded once, which the power magnifies by step / 100 * log(0.9).
-    assert Exponential(0.3, factor=0.9, every=100)(step) == pytest.approx(float(true), rel=4e-15, abs=0)
+    assert Exponential(0.3, factor=0.9, every=100)(step) == pytest.approx(
+        float(true), rel=4e-15, abs=0
+    )
 
 
 @pytest.mark.parametrize("step", range(0, 101, 10))
@@ -144,30 +194,58 @@ decays = st.one_of(
     st.builds(Exponential, rates, st.floats(0.01, 1), lengths, st.booleans()),
     st.builds(StepDecay, rates, st.floats(0.01, 1), lengths),
     st.builds(StepSubtract, rates, st.floats(0, 1), lengths),
-    rates.flatmap(lambda peak: st.builds(StepSubtract, st.just(peak), st.floats(0, 1), lengths, st.floats(0, peak))),
+    rates.flatmap(
+        lambda peak: st.builds(
+            StepSubtract, st.just(peak), st.floats(0, 1), lengths, st.floats(0, peak)
+        )
+    ),
     st.lists(st.integers(1, 200), max_size=4, unique=True).flatmap(
         lambda cuts: st.builds(
             Piecewise,
             st.just(sorted(cuts)),
-            st.lists(rates, min_size=len(cuts) + 1, max_size=len(cuts) + 1).map(lambda values: sorted(values, reverse=True)),
+            st.lists(rates, min_size=len(cuts) + 1, max_size=len(cuts) + 1).map(
+                lambda values: sorted(values, reverse=True)
+            ),
         )
     ),
 )
 falls = rates.flatmap(
     lambda peak: st.one_of(
-        st.builds(Linear, st.just(peak), lengths, st.floats(0, peak)),
+        st.builds(LinearDecay, st.just(peak), lengths, st.floats(0, peak)),
         st.builds(Polynomial, st.just(peak), lengths, st.floats(0, peak), st.floats(0.1, 5)),
         st.builds(Cosine, st.just(peak), lengths, st.floats(0, peak)),
         st.builds(InverseTime, st.just(peak), st.floats(0, 5), lengths),
         st.builds(InverseSqrt, st.just(peak), lengths),
-        st.builds(WarmupStableDecay, st.just(peak), st.just(0), st.integers(0, 50), st.integers(0, 50), st.floats(0, peak), st.sampled_from(["1-sqrt", "linear", "cosine"])),
+        st.builds(
+            WarmupStableDecay,
+            st.just(peak),
+            st.just(0),
+            st.integers(0, 50),
+            st.integers(0, 50),
+            st.floats(0, peak),
+            st.sampled_from(["1-sqrt", "linear", "cosine"]),
+        ),
     )
 )
 waves = rates.flatmap(
     lambda peak: st.one_of(
         st.builds(CosineRestarts, st.just(peak), lengths, st.integers(1, 4), st.floats(0, peak)),
-        st.builds(WarmupStableDecay, st.just(peak), lengths, st.integers(0, 50), st.integers(0, 50), st.floats(0, peak)),
-        st.builds(OneCycle, st.just(peak), st.integers(2, 100), st.floats(0.01, 0.99), st.floats(0, peak), st.floats(0, peak)),
+        st.builds(
+            WarmupStableDecay,
+            st.just(peak),
+            lengths,
+            st.integers(0, 50),
+            st.integers(0, 50),
+            st.floats(0, peak),
+        ),
+        st.builds(
+            OneCycle,
+            st.just(peak),
+            st.integers(2, 100),
+            st.floats(0.01, 0.99),
+            st.floats(0, peak),
+            st.floats(0, peak),
+        ),
         st.builds(Cyclical, st.just(peak), lengths, st.floats(0, peak)),
     )
 )
@@ -180,7 +258,12 @@ schedules = st.recursive(
             lambda pieces: st.builds(
                 Join,
                 st.just(pieces),
-                st.lists(st.integers(1, 200), min_size=len(pieces) - 1, max_size=len(pieces) - 1, unique=True).map(sorted),
+                st.lists(
+                    st.integers(1, 200),
+                    min_size=len(pieces) - 1,
+                    max_size=len(pieces) - 1,
+                    unique=True,
+                ).map(sorted),
             )
         ),
     ),
@@ -226,7 +309,16 @@ def test_a_fall_starts_at_its_peak_and_never_rises(schedule):
     assert (rate[1:] <= rate[:-1] * ROUNDING).all()
 
 
-@given(rates.flatmap(lambda peak: st.tuples(st.sampled_from([Linear, Polynomial, Cosine]), st.just(peak), lengths, st.floats(0, peak))))
+@given(
+    rates.flatmap(
+        lambda peak: st.tuples(
+            st.sampled_from([LinearDecay, Polynomial, Cosine]),
+            st.just(peak),
+            lengths,
+            st.floats(0, peak),
+        )
+    )
+)
 def test_a_fall_reaches_its_floor_at_the_horizon_and_holds_it(case):
     kind, peak, total, floor = case
     assert kind(peak, total, floor)(np.arange(total, total + 50)).tolist() == [floor] * 50
@@ -261,14 +353,19 @@ def test_step_decay_is_a_staircase_and_a_piecewise_constant(peak, factor, every)
     steps = np.arange(4 * every)
     rate = StepDecay(peak, factor, every)(steps)
     assert rate.tolist() == Exponential(peak, factor, every, staircase=True)(steps).tolist()
-    by_hand = Piecewise([every, 2 * every, 3 * every], [peak, peak * factor, peak * factor**2, peak * factor**3])
+    by_hand = Piecewise(
+        [every, 2 * every, 3 * every], [peak, peak * factor, peak * factor**2, peak * factor**3]
+    )
     np.testing.assert_allclose(rate, by_hand(steps), rtol=1e-14)
 
 
 @given(rates, st.floats(0.01, 1), lengths)
 def test_the_smooth_exponential_meets_its_staircase_at_the_multiples(peak, factor, every):
     multiples = every * np.arange(10)
-    smooth, stairs = Exponential(peak, factor, every), Exponential(peak, factor, every, staircase=True)
+    smooth, stairs = (
+        Exponential(peak, factor, every),
+        Exponential(peak, factor, every, staircase=True),
+    )
     assert smooth(multiples).tolist() == stairs(multiples).tolist()
     assert (smooth(np.arange(200)) <= stairs(np.arange(200))).all()
 
@@ -280,7 +377,9 @@ examples = pytest.mark.parametrize("schedule", EXAMPLES, ids=repr)
 
 
 @examples
-@pytest.mark.parametrize("step", [3, 3.0, np.int64(3), np.uint8(3), np.float64(3)], ids=lambda step: type(step).__name__)
+@pytest.mark.parametrize(
+    "step", [3, 3.0, np.int64(3), np.uint8(3), np.float64(3)], ids=lambda step: type(step).__name__
+)
 def test_a_number_gives_a_python_float(schedule, step):
     assert type(schedule(step)) is float
     assert schedule(step) == schedule(3)
@@ -302,7 +401,11 @@ def test_small_whole_number_types_reach_no_limit():
 def test_an_array_keeps_its_shape_and_a_list_is_an_array(schedule):
     grid = np.arange(24).reshape(2, 3, 4)
     assert schedule(grid).shape == grid.shape
-    assert schedule(grid).ravel().tolist() == schedule(list(range(24))).tolist() == schedule(tuple(range(24))).tolist()
+    assert (
+        schedule(grid).ravel().tolist()
+        == schedule(list(range(24))).tolist()
+        == schedule(tuple(range(24))).tolist()
+    )
     assert grid.ravel().tolist() == list(range(24))
 
 
@@ -337,16 +440,22 @@ def test_a_schedule_is_a_value(schedule):
         setattr(schedule, field, getattr(schedule, field))
 
 
+def test_linear_decay_has_its_old_name_too():
+    assert library.Linear is LinearDecay
+
+
 def test_defaults():
     assert Exponential(1.0, 0.5) == Exponential(1.0, 0.5, every=1, staircase=False)
     assert StepSubtract(1.0, 0.1, 5) == StepSubtract(1.0, 0.1, 5, floor=0.0)
     assert Warmup(Constant(1.0), 5) == Warmup(Constant(1.0), 5, start=0.0)
-    assert Linear(1.0, 5) == Linear(1.0, 5, floor=0.0)
+    assert LinearDecay(1.0, 5) == LinearDecay(1.0, 5, floor=0.0)
     assert Polynomial(1.0, 5) == Polynomial(1.0, 5, floor=0.0, power=2.0)
     assert Cosine(1.0, 5) == Cosine(1.0, 5, floor=0.0)
     assert CosineRestarts(1.0, 5) == CosineRestarts(1.0, 5, growth=1, floor=0.0)
     assert InverseTime(1.0, 0.5) == InverseTime(1.0, 0.5, every=1)
-    assert WarmupStableDecay(1.0, 1, 2, 3) == WarmupStableDecay(1.0, 1, 2, 3, floor=0.0, shape="1-sqrt")
+    assert WarmupStableDecay(1.0, 1, 2, 3) == WarmupStableDecay(
+        1.0, 1, 2, 3, floor=0.0, shape="1-sqrt"
+    )
     assert OneCycle(1.0, 10) == OneCycle(1.0, 10, rise=0.3, start=1 / 25, floor=0.0)
 
 
@@ -388,7 +497,9 @@ def _operator(name):
     return method
 
 
-for _name in "add radd sub rsub mul rmul truediv rtruediv floordiv mod pow rpow ge gt le lt".split():
+for (
+    _name
+) in "add radd sub rsub mul rmul truediv rtruediv floordiv mod pow rpow ge gt le lt".split():
     setattr(Tracer, f"__{_name}__", _operator(f"__{_name}__"))
 
 
@@ -399,7 +510,18 @@ class Namespace:
         self.calls = []
 
     def __getattr__(self, name):
-        if name not in ("where", "maximum", "minimum", "zeros_like", "ones_like", "asarray", "floor", "abs", "cos", "sqrt"):
+        if name not in (
+            "where",
+            "maximum",
+            "minimum",
+            "zeros_like",
+            "ones_like",
+            "asarray",
+            "floor",
+            "abs",
+            "cos",
+            "sqrt",
+        ):
             raise AttributeError(f"a schedule asked for {name}")
 
         def function(*arguments):
@@ -410,7 +532,14 @@ class Namespace:
         return function
 
 
-NAMESPACE_CALLS = {Constant: False, Exponential: False, StepDecay: False, StepSubtract: True, Piecewise: True, Join: True}
+NAMESPACE_CALLS = {
+    Constant: False,
+    Exponential: False,
+    StepDecay: False,
+    StepSubtract: True,
+    Piecewise: True,
+    Join: True,
+}
 
 
 @examples
@@ -425,7 +554,12 @@ def test_a_traced_step_meets_operators_and_its_own_namespace_only(schedule):
 
 def test_the_tracer_refuses_numpy_so_that_the_test_above_means_something():
     tracer = Tracer(np.arange(3), Namespace())
-    for attempt in (lambda: np.maximum(tracer, 0), lambda: np.asarray(tracer), lambda: bool(tracer > 1), lambda: float(tracer)):
+    for attempt in (
+        lambda: np.maximum(tracer, 0),
+        lambda: np.asarray(tracer),
+        lambda: bool(tracer > 1),
+        lambda: float(tracer),
+    ):
         with pytest.raises(TypeError):
             attempt()
 
@@ -449,10 +583,26 @@ REFUSALS = [
     (lambda: StepSubtract(-1, 0.5, 1), ValueError, "peak must be at least 0, received -1"),
     (lambda: StepSubtract(1, -0.5, 1), ValueError, "amount must be at least 0, received -0.5"),
     (lambda: StepSubtract(1, 0.5, 0), ValueError, "every must be at least 1, received 0"),
-    (lambda: StepSubtract(1, 0.5, 1, floor=1.5), ValueError, "floor must be at most 1.0, received 1.5"),
-    (lambda: StepSubtract(1, 0.5, 1, floor=-0.5), ValueError, "floor must be at least 0, received -0.5"),
-    (lambda: Piecewise([20, 10], [1, 2, 3]), ValueError, "boundaries must increase, received 10 after 20"),
-    (lambda: Piecewise([10, 10], [1, 2, 3]), ValueError, "boundaries must increase, received 10 after 10"),
+    (
+        lambda: StepSubtract(1, 0.5, 1, floor=1.5),
+        ValueError,
+        "floor must be at most 1.0, received 1.5",
+    ),
+    (
+        lambda: StepSubtract(1, 0.5, 1, floor=-0.5),
+        ValueError,
+        "floor must be at least 0, received -0.5",
+    ),
+    (
+        lambda: Piecewise([20, 10], [1, 2, 3]),
+        ValueError,
+        "boundaries must increase, received 10 after 20",
+    ),
+    (
+        lambda: Piecewise([10, 10], [1, 2, 3]),
+        ValueError,
+        "boundaries must increase, received 10 after 10",
+    ),
     (lambda: Piecewise([0], [1, 2]), ValueError, "a boundary must be at least 1, received 0"),
     (lambda: Piecewise([10], [1]), ValueError, "1 boundaries need 2 rates, received 1"),
     (lambda: Piecewise([10], [1, 2, 3]), ValueError, "1 boundaries need 2 rates, received 3"),
@@ -467,25 +617,49 @@ REFUSALS = [
     (lambda: Join([C, C], []), ValueError, "0 boundaries need 1 pieces, received 2"),
     (lambda: Join([], []), ValueError, "0 boundaries need 1 pieces, received 0"),
     (lambda: Join([C, 0.1], [5]), TypeError, "expected a schedule, received 0.1"),
-    (lambda: Linear(-1, 5), ValueError, "peak must be at least 0, received -1"),
-    (lambda: Linear(1, 0), ValueError, "total_steps must be at least 1, received 0"),
-    (lambda: Linear(1, 5, floor=2), ValueError, "floor must be at most 1.0, received 2"),
+    (lambda: LinearDecay(-1, 5), ValueError, "peak must be at least 0, received -1"),
+    (lambda: LinearDecay(1, 0), ValueError, "total_steps must be at least 1, received 0"),
+    (lambda: LinearDecay(1, 5, floor=2), ValueError, "floor must be at most 1.0, received 2"),
     (lambda: Polynomial(1, 5, power=0), ValueError, "power must be above 0, received 0"),
     (lambda: Polynomial(1, 5.5), TypeError, "total_steps must be a whole number, received 5.5"),
     (lambda: Cosine(1, 5, floor=-0.1), ValueError, "floor must be at least 0, received -0.1"),
     (lambda: CosineRestarts(1, 0), ValueError, "first_cycle must be at least 1, received 0"),
     (lambda: CosineRestarts(1, 5, growth=0), ValueError, "growth must be at least 1, received 0"),
-    (lambda: CosineRestarts(1, 5, growth=1.5), TypeError, "growth must be a whole number, received 1.5"),
+    (
+        lambda: CosineRestarts(1, 5, growth=1.5),
+        TypeError,
+        "growth must be a whole number, received 1.5",
+    ),
     (lambda: CosineRestarts(1, 5, floor=2), ValueError, "floor must be at most 1.0, received 2"),
     (lambda: InverseTime(1, -1), ValueError, "decay must be at least 0, received -1"),
     (lambda: InverseTime(1, 1, 0), ValueError, "every must be at least 1, received 0"),
     (lambda: InverseSqrt(-1, 5), ValueError, "peak must be at least 0, received -1"),
     (lambda: InverseSqrt(1, 0), ValueError, "timescale must be at least 1, received 0"),
-    (lambda: WarmupStableDecay(1, -1, 2, 3), ValueError, "warmup_steps must be at least 0, received -1"),
-    (lambda: WarmupStableDecay(1, 1, -2, 3), ValueError, "stable_steps must be at least 0, received -2"),
-    (lambda: WarmupStableDecay(1, 1, 2, -3), ValueError, "decay_steps must be at least 0, received -3"),
-    (lambda: WarmupStableDecay(1, 1, 2, 3, shape="cubic"), ValueError, "shape must be one of '1-sqrt', 'linear', 'cosine', received 'cubic'"),
-    (lambda: WarmupStableDecay(1, 1, 2, 3, floor=2), ValueError, "floor must be at most 1.0, received 2"),
+    (
+        lambda: WarmupStableDecay(1, -1, 2, 3),
+        ValueError,
+        "warmup_steps must be at least 0, received -1",
+    ),
+    (
+        lambda: WarmupStableDecay(1, 1, -2, 3),
+        ValueError,
+        "stable_steps must be at least 0, received -2",
+    ),
+    (
+        lambda: WarmupStableDecay(1, 1, 2, -3),
+        ValueError,
+        "decay_steps must be at least 0, received -3",
+    ),
+    (
+        lambda: WarmupStableDecay(1, 1, 2, 3, shape="cubic"),
+        ValueError,
+        "shape must be one of '1-sqrt', 'linear', 'cosine', received 'cubic'",
+    ),
+    (
+        lambda: WarmupStableDecay(1, 1, 2, 3, floor=2),
+        ValueError,
+        "floor must be at most 1.0, received 2",
+    ),
     (lambda: OneCycle(1, 1), ValueError, "total_steps must be at least 2, received 1"),
     (lambda: OneCycle(1, 10, rise=0), ValueError, "rise must be above 0, received 0"),
     (lambda: OneCycle(1, 10, rise=1), ValueError, "rise must be below 1, received 1"),
@@ -510,14 +684,18 @@ BUILD = {
     "Constant": lambda **k: library.Constant(**{"peak": 0.5} | k),
     "Exponential": lambda **k: library.Exponential(**{"peak": 0.5, "factor": 0.5} | k),
     "StepDecay": lambda **k: library.StepDecay(**{"peak": 0.5, "factor": 0.5, "every": 3} | k),
-    "StepSubtract": lambda **k: library.StepSubtract(**{"peak": 0.5, "amount": 0.125, "every": 3} | k),
-    "Linear": lambda **k: library.Linear(**{"peak": 0.5, "total_steps": 8} | k),
+    "StepSubtract": lambda **k: library.StepSubtract(
+        **{"peak": 0.5, "amount": 0.125, "every": 3} | k
+    ),
+    "LinearDecay": lambda **k: library.LinearDecay(**{"peak": 0.5, "total_steps": 8} | k),
     "Polynomial": lambda **k: library.Polynomial(**{"peak": 0.5, "total_steps": 8} | k),
     "Cosine": lambda **k: library.Cosine(**{"peak": 0.5, "total_steps": 8} | k),
     "CosineRestarts": lambda **k: library.CosineRestarts(**{"peak": 0.5, "first_cycle": 8} | k),
     "InverseTime": lambda **k: library.InverseTime(**{"peak": 0.5, "decay": 0.5} | k),
     "InverseSqrt": lambda **k: library.InverseSqrt(**{"peak": 0.5, "timescale": 8} | k),
-    "WarmupStableDecay": lambda **k: library.WarmupStableDecay(**{"peak": 0.5, "warmup_steps": 2, "stable_steps": 2, "decay_steps": 2} | k),
+    "WarmupStableDecay": lambda **k: library.WarmupStableDecay(
+        **{"peak": 0.5, "warmup_steps": 2, "stable_steps": 2, "decay_steps": 2} | k
+    ),
     "OneCycle": lambda **k: library.OneCycle(**{"peak": 0.5, "total_steps": 8} | k),
     "Cyclical": lambda **k: library.Cyclical(**{"peak": 0.5, "half_cycle": 4, "floor": 0.125} | k),
 }

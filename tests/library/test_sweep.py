@@ -18,7 +18,7 @@ from trainlab.files import read_arrays, write_arrays
 from trainlab.losses import softmax_cross_entropy
 from trainlab.models import MLP
 from trainlab.optimizers import SGD
-from trainlab.schedules import Constant, Linear
+from trainlab.schedules import Constant, LinearDecay
 from trainlab.sweep import grid, sweep
 from trainlab.trainer import Trainer
 
@@ -28,7 +28,14 @@ X, LABELS = RNG.normal(size=(60, 5)), RNG.integers(0, 3, 60)
 
 def train(seeds, rate, batch_size=8):
     """A real training: the loss at the end, and a whole curve of them."""
-    trainer = Trainer(MLP((5, 8, 3)), softmax_cross_entropy, SGD(), Constant(rate), batch_size=batch_size, seed=seeds)
+    trainer = Trainer(
+        MLP((5, 8, 3)),
+        softmax_cross_entropy,
+        SGD(),
+        Constant(rate),
+        batch_size=batch_size,
+        seed=seeds,
+    )
     trainer.fit(X, LABELS, steps=20, progress=False)
     return {"loss": trainer.evaluate(X, LABELS), "curve": trainer.history["loss"].T}
 
@@ -57,7 +64,12 @@ def test_a_dask_cluster_gives_the_same_numbers():
     with warnings.catch_warnings():
         # What the cluster's own start-up and shut-down warn of is not ours to mend.
         warnings.simplefilter("ignore")
-        options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+        options = {
+            "n_workers": 2,
+            "threads_per_worker": 1,
+            "processes": True,
+            "dashboard_address": None,
+        }
         with distributed.LocalCluster(**options) as cluster:
             # start dask
             with distributed.Client(cluster), joblib.parallel_config(backend="dask"):
@@ -86,18 +98,23 @@ def test_the_table_has_a_row_for_each_arm_and_seed():
 
 
 def test_a_grid_is_every_combination_and_names_functions_by_name():
-    arms = grid(schedule=[Constant(0.1), Linear(0.1, 5)], loss=[softmax_cross_entropy])
+    arms = grid(schedule=[Constant(0.1), LinearDecay(0.1, 5)], loss=[softmax_cross_entropy])
     assert list(arms) == [
         "schedule=Constant(peak=0.1), loss=softmax_cross_entropy",
-        "schedule=Linear(peak=0.1, total_steps=5, floor=0.0), loss=softmax_cross_entropy",
+        "schedule=LinearDecay(peak=0.1, total_steps=5, floor=0.0), loss=softmax_cross_entropy",
     ]
-    assert arms["schedule=Constant(peak=0.1), loss=softmax_cross_entropy"]["loss"] is softmax_cross_entropy
+    assert (
+        arms["schedule=Constant(peak=0.1), loss=softmax_cross_entropy"]["loss"]
+        is softmax_cross_entropy
+    )
     with pytest.raises(ValueError, match="a grid needs different values, received rate=1 twice"):
         grid(rate=[1, 1])
 
 
 def test_diverged_runs_are_results():
-    results = sweep(lambda seeds: {"loss": np.array([np.inf, np.nan])}, {"lost": {}}, seeds=[0, 1], n_jobs=1)
+    results = sweep(
+        lambda seeds: {"loss": np.array([np.inf, np.nan])}, {"lost": {}}, seeds=[0, 1], n_jobs=1
+    )
     assert np.isinf(results["loss"][0, 0]) and np.isnan(results["loss"][0, 1])
 
 
@@ -120,6 +137,7 @@ class Interrupted:
     def calls(self):
         return (self.folder / "calls").read_text().split()
 
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_an_interrupted_sweep_keeps_what_it_has(error, tmp_path):
     runs = Interrupted(tmp_path, error)
@@ -128,7 +146,9 @@ def test_an_interrupted_sweep_keeps_what_it_has(error, tmp_path):
     with pytest.raises(error) as caught:
         sweep(runs, grid(arm=[0, 1, 2, 3]), **options)
     if error is RuntimeError:
-        assert str(caught.value) == "arm 'arm=2' with seeds [4, 5] failed: RuntimeError: out of luck"
+        assert (
+            str(caught.value) == "arm 'arm=2' with seeds [4, 5] failed: RuntimeError: out of luck"
+        )
     assert runs.calls() == ["0:4", "0:6", "1:4", "1:6"]
     (tmp_path / "broken").unlink()
     results = sweep(runs, grid(arm=[0, 1, 2, 3]), **options)
@@ -145,7 +165,9 @@ def test_a_damaged_file_is_computed_again_with_a_warning(tmp_path):
     first = sweep(runs, grid(arm=[0, 1]), **options)
     file = tmp_path / "sweep" / "task-00001.npz"
     file.write_bytes(file.read_bytes()[:-30])
-    with pytest.warns(UserWarning, match="computed again: .*task-00001.npz is not a whole file of arrays"):
+    with pytest.warns(
+        UserWarning, match="computed again: .*task-00001.npz is not a whole file of arrays"
+    ):
         second = sweep(runs, grid(arm=[0, 1]), **options)
     np.testing.assert_array_equal(first["value"], second["value"])
     assert runs.calls() == ["0:1", "1:1", "1:1"]
@@ -156,13 +178,21 @@ def test_a_damaged_file_is_computed_again_with_a_warning(tmp_path):
     [
         ({"seeds": [1, 3]}, "seeds: saved [1, 2], received [1, 3]"),
         ({"chunk": 1}, "chunk: saved 2, received 1"),
-        ({"arms": grid(arm=[0, 9])}, "arms: saved {'arm=0': {'arm': '0'}, 'arm=1': {'arm': '1'}}, received {'arm=0': {'arm': '0'}, 'arm=9': {'arm': '9'}}"),
+        (
+            {"arms": grid(arm=[0, 9])},
+            "arms: saved {'arm=0': {'arm': '0'}, 'arm=1': {'arm': '1'}}, received {'arm=0': {'arm': '0'}, 'arm=9': {'arm': '9'}}",
+        ),
         ({"train": train}, "train: saved Interrupted, received train"),
     ],
     ids=["seeds", "chunk", "arms", "train"],
 )
 def test_the_folder_of_another_sweep_is_refused(change, message, tmp_path):
-    options = {"train": Interrupted(tmp_path), "arms": grid(arm=[0, 1]), "seeds": [1, 2], "chunk": 2}
+    options = {
+        "train": Interrupted(tmp_path),
+        "arms": grid(arm=[0, 1]),
+        "seeds": [1, 2],
+        "chunk": 2,
+    }
     sweep(**options, folder=tmp_path / "sweep", n_jobs=1)
     with pytest.raises(ValueError) as caught:
         sweep(**options | change, folder=tmp_path / "sweep", n_jobs=1)
@@ -198,7 +228,9 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path):
     process.wait()
     kept = {file: file.stat().st_mtime_ns for file in tmp_path.glob("sweep/task-*.npz")}
     assert 3 <= len(kept) < 20
-    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    printed = subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=120
+    ).stdout
     assert printed == f"{[float(arm) for arm in range(20)]}\n"
     assert {file: file.stat().st_mtime_ns for file in kept} == kept
 
@@ -215,15 +247,35 @@ REFUSALS = [
     ({"arms": [{}]}, ValueError, "arms must be a dict of at least one arm, received [{}]"),
     ({"arms": {"a": 3}}, TypeError, "an arm must be a dict of options, received 3 for 'a'"),
     ({"seeds": []}, ValueError, "seeds must be different numbers, at least one, received []"),
-    ({"seeds": [1, 1]}, ValueError, "seeds must be different numbers, at least one, received [1, 1]"),
+    (
+        {"seeds": [1, 1]},
+        ValueError,
+        "seeds must be different numbers, at least one, received [1, 1]",
+    ),
     ({"seeds": [-1]}, ValueError, "a seed must be at least 0, received -1"),
-    ({"n_jobs": 0}, ValueError, "n_jobs must not be 0: -1 takes every core, 1 stays in this process"),
+    (
+        {"n_jobs": 0},
+        ValueError,
+        "n_jobs must not be 0: -1 takes every core, 1 stays in this process",
+    ),
     ({"chunk": 0}, ValueError, "chunk must be at least 1, received 0"),
     (returning(3.0), ValueError, "train must return a dict of arrays, received 3.0 from arm 'a'"),
     (returning({}), ValueError, "train must return a dict of arrays, received {} from arm 'a'"),
-    (returning({"v": [1.0]}), ValueError, "'v' of arm 'a' has shape (1,) and dtype float64 for 2 seeds"),
-    (returning({"v": 1.0}), ValueError, "'v' of arm 'a' has shape () and dtype float64 for 2 seeds"),
-    (returning({"v": ["x", "y"]}), ValueError, "'v' of arm 'a' has shape (2,) and dtype <U1 for 2 seeds"),
+    (
+        returning({"v": [1.0]}),
+        ValueError,
+        "'v' of arm 'a' has shape (1,) and dtype float64 for 2 seeds",
+    ),
+    (
+        returning({"v": 1.0}),
+        ValueError,
+        "'v' of arm 'a' has shape () and dtype float64 for 2 seeds",
+    ),
+    (
+        returning({"v": ["x", "y"]}),
+        ValueError,
+        "'v' of arm 'a' has shape (2,) and dtype <U1 for 2 seeds",
+    ),
     (
         {"train": lambda seeds, q: {q: np.zeros(len(seeds))}, "arms": grid(q=["x", "y"])},
         ValueError,
@@ -257,7 +309,9 @@ def test_a_failure_in_another_process_loses_no_finished_task(tmp_path):
         (tmp_path / f"ran-{arm}").touch()
         return {"value": np.zeros(len(seeds))}
 
-    with pytest.raises(RuntimeError, match=r"^arm 'arm=60' with seeds \[0\] failed: ValueError: out of luck") as caught:
+    with pytest.raises(
+        RuntimeError, match=r"^arm 'arm=60' with seeds \[0\] failed: ValueError: out of luck"
+    ) as caught:
         sweep(train, grid(arm=range(62)), seeds=[0], n_jobs=2, folder=tmp_path / "sweep")
     assert 'raise ValueError("out of luck")' in caught.value.__notes__[0]
     ran = {int(file.name[4:]) for file in tmp_path.glob("ran-*")}
@@ -273,7 +327,13 @@ def test_a_full_disk_is_that_error_and_no_warning(tmp_path, monkeypatch):
 
     monkeypatch.setattr("trainlab.sweep.write_arrays", full)
     with pytest.raises(OSError, match="No space left"):
-        sweep(lambda seeds, arm: {"value": np.zeros(1)}, grid(arm=range(20)), seeds=[0], n_jobs=2, folder=tmp_path)
+        sweep(
+            lambda seeds, arm: {"value": np.zeros(1)},
+            grid(arm=range(20)),
+            seeds=[0],
+            n_jobs=2,
+            folder=tmp_path,
+        )
 
 
 def test_the_same_arms_in_another_order_are_another_sweep(tmp_path):
@@ -281,7 +341,9 @@ def test_the_same_arms_in_another_order_are_another_sweep(tmp_path):
         return {"value": np.full(len(seeds), k)}
 
     sweep(train, {"a": {"k": 1}, "b": {"k": 2}}, seeds=[0], n_jobs=1, folder=tmp_path)
-    with pytest.raises(ValueError, match=r"order of the arms: saved \['a', 'b'\], received \['b', 'a'\]"):
+    with pytest.raises(
+        ValueError, match=r"order of the arms: saved \['a', 'b'\], received \['b', 'a'\]"
+    ):
         sweep(train, {"b": {"k": 2}, "a": {"k": 1}}, seeds=[0], n_jobs=1, folder=tmp_path)
 
 
@@ -311,9 +373,14 @@ def test_every_flipped_byte_is_a_value_error_or_harmless(tmp_path):
 
 def test_any_name_can_be_stored_and_the_order_of_names_is_free(tmp_path):
     def train(seeds, k):
-        return {"file": np.zeros(1), "b": np.ones(1)} if k else {"b": np.ones(1), "file": np.zeros(1)}
+        return (
+            {"file": np.zeros(1), "b": np.ones(1)} if k else {"b": np.ones(1), "file": np.zeros(1)}
+        )
 
-    assert sweep(train, grid(k=[0, 1]), seeds=[0], n_jobs=1, folder=tmp_path)["b"].tolist() == [[1], [1]]
+    assert sweep(train, grid(k=[0, 1]), seeds=[0], n_jobs=1, folder=tmp_path)["b"].tolist() == [
+        [1],
+        [1],
+    ]
 
 
 @pytest.mark.parametrize("name", ["seed", "arm"])
@@ -346,7 +413,9 @@ def test_a_folder_is_made_with_its_parents_and_holds_the_named_files(tmp_path):
 def test_several_differences_are_all_named(tmp_path):
     runs = Interrupted(tmp_path)
     sweep(runs, grid(arm=[0]), seeds=[1, 2], folder=tmp_path / "sweep", n_jobs=1)
-    with pytest.raises(ValueError, match=r"; seeds: saved \[1, 2\], received \[3\]; chunk: saved 2, received 1$"):
+    with pytest.raises(
+        ValueError, match=r"; seeds: saved \[1, 2\], received \[3\]; chunk: saved 2, received 1$"
+    ):
         sweep(runs, grid(arm=[0]), seeds=[3], folder=tmp_path / "sweep", n_jobs=1)
 
 
@@ -354,12 +423,16 @@ def test_a_task_of_another_number_is_left_alone(tmp_path):
     runs = Interrupted(tmp_path)
     sweep(runs, grid(arm=[0]), seeds=[1], folder=tmp_path / "sweep", n_jobs=1)
     (tmp_path / "sweep" / "task-00001.npz").write_bytes(b"not of this sweep")
-    assert sweep(runs, grid(arm=[0]), seeds=[1], folder=tmp_path / "sweep", n_jobs=1)["value"].shape == (1, 1)
+    assert sweep(runs, grid(arm=[0]), seeds=[1], folder=tmp_path / "sweep", n_jobs=1)[
+        "value"
+    ].shape == (1, 1)
 
 
 @pytest.mark.parametrize("reserved", ["seed", "seeds"])
 def test_an_option_cannot_be_called_like_the_seeds(reserved):
-    with pytest.raises(ValueError, match=f"an option must not be called '{reserved}', received one in arm 'a'"):
+    with pytest.raises(
+        ValueError, match=f"an option must not be called '{reserved}', received one in arm 'a'"
+    ):
         sweep(train, {"a": {reserved: 1}}, seeds=[0], n_jobs=1)
 
 
@@ -404,13 +477,25 @@ def middle(value):
 SINCE = "has changed since"
 SILENT = {
     "an edited body": (
-        {"train": written("def train(seeds): return {'v': np.full(len(seeds), 0.5)}"), "arms": {"a": {}}},
+        {
+            "train": written("def train(seeds): return {'v': np.full(len(seeds), 0.5)}"),
+            "arms": {"a": {}},
+        },
         {"train": written("def train(seeds): return {'v': np.full(len(seeds), 50.0)}")},
         f"train: its code or what it refers to {SINCE}",
     ),
     "an edited helper": (
-        {"train": written("def h(): return 1\ndef train(seeds): return {'v': np.full(len(seeds), h())}"), "arms": {"a": {}}},
-        {"train": written("def h(): return 2\ndef train(seeds): return {'v': np.full(len(seeds), h())}")},
+        {
+            "train": written(
+                "def h(): return 1\ndef train(seeds): return {'v': np.full(len(seeds), h())}"
+            ),
+            "arms": {"a": {}},
+        },
+        {
+            "train": written(
+                "def h(): return 2\ndef train(seeds): return {'v': np.full(len(seeds), h())}"
+            )
+        },
         f"train: its code or what it refers to {SINCE}",
     ),
     "another lambda": (
@@ -419,17 +504,26 @@ SILENT = {
         f"train: its code or what it refers to {SINCE}",
     ),
     "the middle of an array": (
-        {"train": lambda seeds, x: {"v": np.full(len(seeds), x.sum())}, "arms": {"a": {"x": middle(1)}}},
+        {
+            "train": lambda seeds, x: {"v": np.full(len(seeds), x.sum())},
+            "arms": {"a": {"x": middle(1)}},
+        },
         {"arms": {"a": {"x": middle(2)}}},
         f"x of arm 'a': its content or what it refers to {SINCE}",
     ),
     "an object": (
-        {"train": lambda seeds, x: {"v": np.full(len(seeds), x.value)}, "arms": {"a": {"x": Plain(1)}, "b": {"x": Plain(1)}}},
+        {
+            "train": lambda seeds, x: {"v": np.full(len(seeds), x.value)},
+            "arms": {"a": {"x": Plain(1)}, "b": {"x": Plain(1)}},
+        },
         {"arms": {"a": {"x": Plain(1)}, "b": {"x": Plain(2)}}},
         f"x of arm 'b': its content or what it refers to {SINCE}",
     ),
     "a function": (
-        {"train": lambda seeds, x: {"v": np.full(len(seeds), x())}, "arms": {"a": {"x": lambda: 1}}},
+        {
+            "train": lambda seeds, x: {"v": np.full(len(seeds), x())},
+            "arms": {"a": {"x": lambda: 1}},
+        },
         {"arms": {"a": {"x": lambda: 2}}},
         f"x of arm 'a': its content or what it refers to {SINCE}",
     ),
@@ -445,20 +539,27 @@ def test_a_folder_does_not_answer_for_what_was_edited(first, change, message, tm
         sweep(**first | change, **options)
     assert str(caught.value) == f"{tmp_path / 'kept'} holds another sweep; {message}"
     part = message.partition(":")[0].partition(" ")[0]
-    np.testing.assert_array_equal(sweep(**first | change, **options, changed=[part])["v"], before["v"])
+    np.testing.assert_array_equal(
+        sweep(**first | change, **options, changed=[part])["v"], before["v"]
+    )
     with pytest.raises(ValueError, match=SINCE):  # said once, it is not said for ever
         sweep(**first | change, **options)
 
 
 def test_results_of_two_codes_are_never_mixed_unasked(tmp_path):
-    first = written("def train(seeds, k):\n if k == 2: raise ValueError('no')\n return {'v': np.full(len(seeds), k)}")
+    first = written(
+        "def train(seeds, k):\n if k == 2: raise ValueError('no')\n return {'v': np.full(len(seeds), k)}"
+    )
     second = written("def train(seeds, k): return {'v': np.full(len(seeds), 10 * k)}")
     options = {"arms": grid(k=[1, 2]), "seeds": [0], "folder": tmp_path, "n_jobs": 1}
     with pytest.raises(RuntimeError, match="ValueError: no"):
         sweep(first, **options)
     assert sweep(second, **options, changed=["train"])["v"].tolist() == [[1], [20]]
     # The folder is the first code's, and knows which of its files are not.
-    with pytest.warns(UserWarning, match=f"computed again: {tmp_path}/task-00001.npz is of another sweep; train: its code or"):
+    with pytest.warns(
+        UserWarning,
+        match=f"computed again: {tmp_path}/task-00001.npz is of another sweep; train: its code or",
+    ):
         with pytest.raises(RuntimeError, match="ValueError: no"):
             sweep(first, **options)
     with pytest.raises(ValueError, match="holds another sweep; train: its code or"):
@@ -484,7 +585,9 @@ def test_what_cannot_be_compared_is_refused_unless_named(tmp_path):
         return {"value": np.full(len(seeds), 3)}
 
     options = {"arms": {"a": {"lock": threading.Lock()}}, "seeds": [0], "folder": tmp_path / "new"}
-    with pytest.raises(TypeError, match="^lock of arm 'a' would not be known again .* add 'lock' to `changed`"):
+    with pytest.raises(
+        TypeError, match="^lock of arm 'a' would not be known again .* add 'lock' to `changed`"
+    ):
         sweep(train, **options)
 
 
@@ -494,10 +597,18 @@ def test_changed_options_are_not_compared_by_text_either(tmp_path):
 
     options = {"seeds": [0], "folder": tmp_path, "n_jobs": 1}
     sweep(train, {"a": {"k": 1, "data": "v1"}}, **options)
-    with pytest.raises(ValueError, match="holds another sweep; arms: saved .*'v1'.*, received .*'v2'"):
+    with pytest.raises(
+        ValueError, match="holds another sweep; arms: saved .*'v1'.*, received .*'v2'"
+    ):
         sweep(train, {"a": {"k": 1, "data": "v2"}}, **options)
-    assert sweep(train, {"a": {"k": 1, "data": "v2"}}, **options, changed=["data"])["value"].item() == 1
-    with pytest.raises(ValueError, match="holds another sweep; arms: saved {'a': {'k': '1'}}, received {'a': {'k': '2'}}"):
+    assert (
+        sweep(train, {"a": {"k": 1, "data": "v2"}}, **options, changed=["data"])["value"].item()
+        == 1
+    )
+    with pytest.raises(
+        ValueError,
+        match="holds another sweep; arms: saved {'a': {'k': '1'}}, received {'a': {'k': '2'}}",
+    ):
         sweep(train, {"a": {"k": 2, "data": "v2"}}, **options, changed=["data"])
 
 
@@ -505,7 +616,10 @@ def test_changed_options_are_not_compared_by_text_either(tmp_path):
 def test_unknown_parts_are_no_changed_parts(changed):
     with pytest.raises(ValueError) as caught:
         sweep(train, grid(rate=[1]), seeds=[0], changed=changed)
-    assert str(caught.value) == f"changed must be a list of parts of this sweep, out of ['train', 'rate'], received {changed!r}"
+    assert (
+        str(caught.value)
+        == f"changed must be a list of parts of this sweep, out of ['train', 'rate'], received {changed!r}"
+    )
 
 
 def test_a_file_of_another_sweep_is_not_taken(tmp_path):
@@ -518,21 +632,34 @@ def test_a_file_of_another_sweep_is_not_taken(tmp_path):
     sweep(train, arms, **options, folder=tmp_path / "first")
     sweep(train, others, **options, folder=tmp_path / "second")
     shutil.copy(tmp_path / "second" / "task-00001.npz", tmp_path / "first")
-    with pytest.warns(UserWarning, match="computed again: .*task-00001.npz is of another sweep; arms: saved"):
-        assert sweep(train, arms, **options, folder=tmp_path / "first")["value"].tolist() == [[1], [2]]
+    with pytest.warns(
+        UserWarning, match="computed again: .*task-00001.npz is of another sweep; arms: saved"
+    ):
+        assert sweep(train, arms, **options, folder=tmp_path / "first")["value"].tolist() == [
+            [1],
+            [2],
+        ]
     # As if both had been started at once, and the second's label had come last.
     shutil.copy(tmp_path / "second" / "sweep.npz", tmp_path / "first")
     with pytest.raises(ValueError, match="holds another sweep"):
         sweep(train, arms, **options, folder=tmp_path / "first")
     with pytest.warns(UserWarning, match="is of another sweep"):
-        assert sweep(train, others, **options, folder=tmp_path / "first")["value"].tolist() == [[5], [10]]
+        assert sweep(train, others, **options, folder=tmp_path / "first")["value"].tolist() == [
+            [5],
+            [10],
+        ]
     sweep(train, arms, **options | {"seeds": [7]}, folder=tmp_path / "third")
     shutil.copy(tmp_path / "third" / "task-00001.npz", tmp_path / "first")
-    with pytest.warns(UserWarning, match="is of another sweep; arms: saved .*; seeds: saved .7., received .0."):
+    with pytest.warns(
+        UserWarning, match="is of another sweep; arms: saved .*; seeds: saved .7., received .0."
+    ):
         sweep(train, others, **options, folder=tmp_path / "first")
     shutil.copy(tmp_path / "first" / "task-00000.npz", tmp_path / "first" / "task-00001.npz")
     with pytest.warns(UserWarning, match="is of another sweep"):
-        assert sweep(train, others, **options, folder=tmp_path / "first")["value"].tolist() == [[5], [10]]
+        assert sweep(train, others, **options, folder=tmp_path / "first")["value"].tolist() == [
+            [5],
+            [10],
+        ]
 
 
 def test_a_folder_deleted_in_between_loses_nothing_silently(tmp_path):
@@ -563,7 +690,9 @@ def test_numbers_of_numpy_and_nan_are_the_same_sweep_again(tmp_path):
 
     for seeds in ([0, 1], np.array([0, 1], np.uint8), range(2)):
         arms = {"a": {"x": np.array([1.0, np.nan, 2.0])}}
-        assert sweep(train, arms, seeds=seeds, folder=tmp_path / "kept", n_jobs=1)["value"].tolist() == [[3, 3]]
+        assert sweep(train, arms, seeds=seeds, folder=tmp_path / "kept", n_jobs=1)[
+            "value"
+        ].tolist() == [[3, 3]]
     assert (tmp_path / "calls").read_text() == "x"
     with pytest.raises(ValueError, match=r"seeds: saved \[0, 1\], received \[1, 0\]"):
         sweep(train, arms, seeds=[1, 0], folder=tmp_path / "kept", n_jobs=1)
@@ -584,7 +713,9 @@ def test_the_order_in_which_a_text_shows_what_is_equal_does_not_matter(tmp_path)
 
 
 def test_arms_whose_names_are_one_as_text_are_refused():
-    with pytest.raises(ValueError, match="^arms need names that differ as text, received 1 and '1'$"):
+    with pytest.raises(
+        ValueError, match="^arms need names that differ as text, received 1 and '1'$"
+    ):
         sweep(train, {1: {"rate": 1}, "1": {"rate": 2}}, seeds=[0])
 
 
@@ -619,15 +750,26 @@ def test_a_quantity_does_not_replace_an_option():
         calls.append(loss)
         return {"loss": np.zeros(len(seeds))}
 
-    with pytest.raises(ValueError, match="^a quantity must not be called as an option is, received the quantity and the option 'loss'"):
+    with pytest.raises(
+        ValueError,
+        match="^a quantity must not be called as an option is, received the quantity and the option 'loss'",
+    ):
         sweep(train, grid(loss=["a", "b"]), seeds=[0], n_jobs=1)
     assert calls == ["a"]
 
 
 def test_an_option_called_arm_has_no_place_in_the_table():
-    results = sweep(lambda seeds, arm: {"value": np.full(len(seeds), arm)}, grid(arm=[1, 2]), seeds=[0], n_jobs=1)
+    results = sweep(
+        lambda seeds, arm: {"value": np.full(len(seeds), arm)},
+        grid(arm=[1, 2]),
+        seeds=[0],
+        n_jobs=1,
+    )
     assert results["value"].tolist() == [[1], [2]]
-    with pytest.raises(ValueError, match="the table's column 'arm' holds the arms' names, received an option 'arm' in arm 'arm=1'"):
+    with pytest.raises(
+        ValueError,
+        match="the table's column 'arm' holds the arms' names, received an option 'arm' in arm 'arm=1'",
+    ):
         results.table()
 
 
@@ -643,17 +785,24 @@ def test_an_option_called_arm_has_no_place_in_the_table():
     ids=["shape", "dtype"],
 )  # fmt: skip
 @pytest.mark.parametrize("folder", [False, True])
-def test_what_does_not_fit_is_refused_at_once_and_nothing_is_lost(second, message, folder, tmp_path):
+def test_what_does_not_fit_is_refused_at_once_and_nothing_is_lost(
+    second, message, folder, tmp_path
+):
     trained = []
 
     def run(seeds, n):
         trained.append(n)
         return {"v": second if n == 1 else np.full((1, 2), 0.5)}
 
-    options = {"seeds": [4], "n_jobs": 1} | ({"folder": tmp_path, "changed": ["train"]} if folder else {})
+    options = {"seeds": [4], "n_jobs": 1} | (
+        {"folder": tmp_path, "changed": ["train"]} if folder else {}
+    )
     with pytest.raises(ValueError) as caught:
         sweep(run, grid(n=[0, 1, 2]), **options)
-    assert str(caught.value) == "train must return one shape and one kind of numbers for every arm and seed: " + message
+    assert (
+        str(caught.value)
+        == "train must return one shape and one kind of numbers for every arm and seed: " + message
+    )
     assert trained == [0, 1] and list(caught.value.finished) == ["n=0", "n=1"]
     [(seeds, values)] = caught.value.finished["n=0"]
     assert seeds == [4] and values["v"].tolist() == [[0.5, 0.5]]
@@ -672,7 +821,11 @@ def test_a_failure_without_a_folder_keeps_what_was_trained(error, tmp_path):
     with pytest.raises(error) as caught:
         sweep(runs, grid(arm=[0, 2, 3]), seeds=[0, 3, 6], chunk=2, n_jobs=1)
     [(first, values), (second, rest)] = caught.value.finished["arm=0"]
-    assert (first, second) == ([0, 3], [6]) and values["value"].tolist() == [0, 1] and rest["value"].tolist() == [2]
+    assert (
+        (first, second) == ([0, 3], [6])
+        and values["value"].tolist() == [0, 1]
+        and rest["value"].tolist() == [2]
+    )
     assert list(caught.value.finished) == ["arm=0"]
 
 
@@ -681,7 +834,13 @@ def test_files_that_do_not_fit_each_other_are_refused_before_training(tmp_path):
         (tmp_path / f"ran-{n}").touch()
         return {"v": np.zeros((len(seeds), 2))}
 
-    options = {"train": run, "arms": grid(n=[0, 1]), "seeds": [0], "folder": tmp_path / "kept", "n_jobs": 1}
+    options = {
+        "train": run,
+        "arms": grid(n=[0, 1]),
+        "seeds": [0],
+        "folder": tmp_path / "kept",
+        "n_jobs": 1,
+    }
     sweep(**options)
     file = tmp_path / "kept" / "task-00001.npz"
     write_arrays(file, read_arrays(file) | {"values/v": np.zeros((1, 3))})
@@ -695,7 +854,10 @@ def test_a_task_that_changes_its_options_changes_nobody_elses(n_jobs):
     def train(seeds, options, rng):
         options["steps"] += 1
         options["list"].append(0)
-        return {"steps": np.full(len(seeds), options["steps"]), "draw": np.full(len(seeds), rng.normal())}
+        return {
+            "steps": np.full(len(seeds), options["steps"]),
+            "draw": np.full(len(seeds), rng.normal()),
+        }
 
     shared = {"options": {"steps": 1, "list": []}, "rng": np.random.default_rng(0)}
     results = sweep(train, {"a": shared, "b": shared}, seeds=[0, 1], chunk=1, n_jobs=n_jobs)
@@ -717,9 +879,18 @@ def test_a_buffer_that_is_filled_again_does_not_change_what_was_returned():
 @pytest.mark.parametrize(
     "value, message",
     [
-        ({"v": np.ma.array([1, 2], mask=[0, 1])}, "train must return numbers, received masked ones as 'v' of arm 'a'"),
-        ({"v": np.array([1, 2], object)}, "'v' of arm 'a' has shape (2,) and dtype object for 2 seeds"),
-        ({"v": [[1], [1, 2]]}, "train must return arrays, received from arm 'a' what is none: setting an array element"),
+        (
+            {"v": np.ma.array([1, 2], mask=[0, 1])},
+            "train must return numbers, received masked ones as 'v' of arm 'a'",
+        ),
+        (
+            {"v": np.array([1, 2], object)},
+            "'v' of arm 'a' has shape (2,) and dtype object for 2 seeds",
+        ),
+        (
+            {"v": [[1], [1, 2]]},
+            "train must return arrays, received from arm 'a' what is none: setting an array element",
+        ),
         ({"v": np.array([1j, 2])}, "'v' of arm 'a' has shape (2,) and dtype complex128"),
         ({3: [1, 2]}, "train must name its quantities by text, received 3 from arm 'a'"),
     ],
@@ -736,4 +907,6 @@ def test_half_precision_comes_back_as_it_was(tmp_path):
 
     for _ in range(2):
         results = sweep(train, {"a": {}}, seeds=[0, 1], folder=tmp_path, n_jobs=1)
-        assert results["v"].dtype == np.float16 and results["v"].tolist() == [train([0, 1])["v"].tolist()]
+        assert results["v"].dtype == np.float16 and results["v"].tolist() == [
+            train([0, 1])["v"].tolist()
+        ]

@@ -13,7 +13,15 @@ from trainlab.losses import Loss, softmax_cross_entropy, squared_error
 from trainlab.models import MLP, Linear
 from trainlab.optimizers import SGD, Adam
 from trainlab.schedules import (
-    Constant, Cosine, Exponential, Join, Piecewise, StepDecay, StepSubtract, Warmup, WarmupStableDecay,
+    Constant,
+    Cosine,
+    Exponential,
+    Join,
+    Piecewise,
+    StepDecay,
+    StepSubtract,
+    Warmup,
+    WarmupStableDecay,
 )  # fmt: skip
 from trainlab.trainer import StopTraining, Trainer, batch_order
 
@@ -27,7 +35,14 @@ NAN, INF = float("nan"), float("inf")
 
 def make(model=None, loss=squared_error, optimizer=None, schedule=None, *, batch_size=7, **options):
     model = Linear(D, 1, dtype=np.float64) if model is None else model
-    return Trainer(model, loss, optimizer or SGD(), Constant(0.05) if schedule is None else schedule, batch_size=batch_size, **options)
+    return Trainer(
+        model,
+        loss,
+        optimizer or SGD(),
+        Constant(0.05) if schedule is None else schedule,
+        batch_size=batch_size,
+        **options,
+    )
 
 
 def fit(trainer, x=X, y=NUMBERS[1], **options):
@@ -35,7 +50,9 @@ def fit(trainer, x=X, y=NUMBERS[1], **options):
 
 
 def same(first, second):
-    return set(first) == set(second) and all(np.array_equal(first[name], second[name], equal_nan=True) for name in first)
+    return set(first) == set(second) and all(
+        np.array_equal(first[name], second[name], equal_nan=True) for name in first
+    )
 
 
 def snapshot(values):
@@ -53,15 +70,35 @@ def halve_after_six(step):
 RATES = [
     (Constant(0.5), {0: 0.5, 8: 0.5, 15: 0.5}),
     (Exponential(0.5, factor=0.25, every=2), {0: 0.5, 1: 0.25, 2: 0.125, 15: 0.5 * 2.0**-15}),
-    (Exponential(0.5, factor=0.5, every=5, staircase=True), {0: 0.5, 4: 0.5, 5: 0.25, 6: 0.25, 9: 0.25, 10: 0.125, 11: 0.125, 14: 0.125, 15: 0.0625}),
-    (StepDecay(0.5, factor=0.5, every=5), {0: 0.5, 4: 0.5, 5: 0.25, 6: 0.25, 9: 0.25, 10: 0.125, 11: 0.125, 14: 0.125, 15: 0.0625}),
-    (StepSubtract(0.5, amount=0.125, every=4, floor=0.25), {0: 0.5, 3: 0.5, 4: 0.375, 5: 0.375, 7: 0.375, 8: 0.25, 9: 0.25, 12: 0.25, 15: 0.25}),
-    (Piecewise([6, 11], [0.5, 0.125, 0.25]), {0: 0.5, 5: 0.5, 6: 0.125, 7: 0.125, 10: 0.125, 11: 0.25, 12: 0.25, 15: 0.25}),
-    (Warmup(StepDecay(0.5, 0.5, 6), 4), {0: 0.0, 1: 0.125, 3: 0.375, 4: 0.5, 5: 0.5, 9: 0.5, 10: 0.25, 11: 0.25, 15: 0.25}),
-    (Join([Constant(0.25), StepDecay(0.5, 0.5, 3)], [7]), {0: 0.25, 6: 0.25, 7: 0.5, 8: 0.5, 9: 0.5, 10: 0.25, 12: 0.25, 13: 0.125, 15: 0.125}),
+    (
+        Exponential(0.5, factor=0.5, every=5, staircase=True),
+        {0: 0.5, 4: 0.5, 5: 0.25, 6: 0.25, 9: 0.25, 10: 0.125, 11: 0.125, 14: 0.125, 15: 0.0625},
+    ),
+    (
+        StepDecay(0.5, factor=0.5, every=5),
+        {0: 0.5, 4: 0.5, 5: 0.25, 6: 0.25, 9: 0.25, 10: 0.125, 11: 0.125, 14: 0.125, 15: 0.0625},
+    ),
+    (
+        StepSubtract(0.5, amount=0.125, every=4, floor=0.25),
+        {0: 0.5, 3: 0.5, 4: 0.375, 5: 0.375, 7: 0.375, 8: 0.25, 9: 0.25, 12: 0.25, 15: 0.25},
+    ),
+    (
+        Piecewise([6, 11], [0.5, 0.125, 0.25]),
+        {0: 0.5, 5: 0.5, 6: 0.125, 7: 0.125, 10: 0.125, 11: 0.25, 12: 0.25, 15: 0.25},
+    ),
+    (
+        Warmup(StepDecay(0.5, 0.5, 6), 4),
+        {0: 0.0, 1: 0.125, 3: 0.375, 4: 0.5, 5: 0.5, 9: 0.5, 10: 0.25, 11: 0.25, 15: 0.25},
+    ),
+    (
+        Join([Constant(0.25), StepDecay(0.5, 0.5, 3)], [7]),
+        {0: 0.25, 6: 0.25, 7: 0.5, 8: 0.5, 9: 0.5, 10: 0.25, 12: 0.25, 13: 0.125, 15: 0.125},
+    ),
     (halve_after_six, {0: 0.5, 5: 0.5, 6: 0.25, 7: 0.25, 15: 0.25}),
 ]
-every_rate = pytest.mark.parametrize("schedule, table", RATES, ids=[getattr(row[0], "__name__", repr(row[0])) for row in RATES])
+every_rate = pytest.mark.parametrize(
+    "schedule, table", RATES, ids=[getattr(row[0], "__name__", repr(row[0])) for row in RATES]
+)
 
 
 def pull(predictions, targets, reduction):
@@ -92,7 +129,14 @@ def test_the_rate_used_is_the_schedules_at_every_boundary(schedule, table, repli
 @pytest.mark.parametrize("middle", [1, 6, 7, 15])
 def test_the_rate_goes_on_after_a_resume(schedule, table, middle, tmp_path):
     fit(make(schedule=schedule), steps=middle).save(tmp_path / "run")
-    resumed = Trainer.resume(tmp_path / "run", Linear(D, 1, dtype=np.float64), squared_error, SGD(), schedule, batch_size=7)
+    resumed = Trainer.resume(
+        tmp_path / "run",
+        Linear(D, 1, dtype=np.float64),
+        squared_error,
+        SGD(),
+        schedule,
+        batch_size=7,
+    )
     rate = fit(resumed, steps=16 - middle).history["rate"]
     assert rate.tolist() == [schedule(step) for step in range(16)]
     assert {step: rate[step] for step in table} == table
@@ -122,7 +166,8 @@ def test_a_schedule_is_asked_once_an_update_with_the_updates_already_made():
 
 
 def test_whole_batch_descent_follows_the_closed_form():
-    # The mean squared error is quadratic with Hessian 2 A'A / n: the error shrinks by (1 - rate H) an update.
+    # The mean squared error is quadratic with Hessian 2 A'A / n: the error shrinks by (1 - rate H)
+    # an update.
     A = np.column_stack([X, np.ones(N)])
     best = np.linalg.lstsq(A, NUMBERS[1], rcond=None)[0]
     values, vectors = np.linalg.eigh(2 * A.T @ A / N)
@@ -130,8 +175,16 @@ def test_whole_batch_descent_follows_the_closed_form():
     start = np.vstack([trainer.params["W"], trainer.params["b"][None]])
     for steps in (1, 1, 18):
         fit(trainer, steps=steps)
-        expected = best + vectors @ ((1 - 0.05 * values) ** trainer.step * (vectors.T @ (start - best)).T).T
-        np.testing.assert_allclose(np.vstack([trainer.params["W"], trainer.params["b"][None]]), expected, rtol=0, atol=1e-14)
+        expected = (
+            best
+            + vectors @ ((1 - 0.05 * values) ** trainer.step * (vectors.T @ (start - best)).T).T
+        )
+        np.testing.assert_allclose(
+            np.vstack([trainer.params["W"], trainer.params["b"][None]]),
+            expected,
+            rtol=0,
+            atol=1e-14,
+        )
 
 
 def test_the_recorded_loss_is_that_of_the_batch_before_the_update():
@@ -152,11 +205,15 @@ def test_evaluate_is_sklearns_error_of_predict(replicas, outputs):
     value = trainer.evaluate(X, NUMBERS[outputs])
     if replicas is None:
         assert predictions.shape == (N, outputs) and type(value) is float
-        assert value == pytest.approx(sklearn.metrics.mean_squared_error(NUMBERS[outputs], predictions), rel=1e-14)
+        assert value == pytest.approx(
+            sklearn.metrics.mean_squared_error(NUMBERS[outputs], predictions), rel=1e-14
+        )
     else:
         assert predictions.shape == (3, N, outputs) and value.shape == (3,)
         for r in range(3):
-            assert value[r] == pytest.approx(sklearn.metrics.mean_squared_error(NUMBERS[outputs], predictions[r]), rel=1e-14)
+            assert value[r] == pytest.approx(
+                sklearn.metrics.mean_squared_error(NUMBERS[outputs], predictions[r]), rel=1e-14
+            )
 
 
 def test_the_mean_loss_of_a_float32_run_is_summed_in_float64():
@@ -172,10 +229,16 @@ def test_the_mean_loss_of_a_float32_run_is_summed_in_float64():
 
 
 def test_an_epochs_order_is_a_permutation_and_a_function_of_seed_and_epoch():
-    orders = {(seed, epoch): batch_order(seed, epoch, N).tolist() for seed in range(4) for epoch in range(4)}
+    orders = {
+        (seed, epoch): batch_order(seed, epoch, N).tolist()
+        for seed in range(4)
+        for epoch in range(4)
+    }
     assert all(sorted(order) == list(range(N)) for order in orders.values())
     assert len({tuple(order) for order in orders.values()}) == 16
-    assert all(batch_order(seed, epoch, N).tolist() == order for (seed, epoch), order in orders.items())
+    assert all(
+        batch_order(seed, epoch, N).tolist() == order for (seed, epoch), order in orders.items()
+    )
 
 
 def test_the_order_is_pinned_because_old_checkpoints_go_on_with_it():
@@ -186,7 +249,9 @@ def test_the_order_is_pinned_because_old_checkpoints_go_on_with_it():
 def test_the_order_does_not_use_the_random_numbers_of_the_initial_parameters():
     for seed in range(4):
         initial = np.random.default_rng([seed, 0])
-        assert np.array_equal(make(seed=seed).params["W"], Linear(D, 1, dtype=np.float64).init(initial)["W"])
+        assert np.array_equal(
+            make(seed=seed).params["W"], Linear(D, 1, dtype=np.float64).init(initial)["W"]
+        )
         reused = np.random.default_rng([seed, 0]).permutation(N).tolist()
         assert reused not in [batch_order(seed, epoch, N).tolist() for epoch in range(4)]
 
@@ -220,7 +285,9 @@ def test_each_epoch_visits_distinct_examples_in_the_order_of_seed_and_epoch(batc
 
 
 def test_the_batches_do_not_depend_on_how_the_run_is_cut():
-    assert spied_run(steps=13, batch_size=5) == spied_run(steps=13, batch_size=5, parts=[1, 3, 0, 5, 4])
+    assert spied_run(steps=13, batch_size=5) == spied_run(
+        steps=13, batch_size=5, parts=[1, 3, 0, 5, 4]
+    )
 
 
 def test_each_replica_sees_the_batches_of_its_own_seed():
@@ -255,13 +322,25 @@ def assert_replicas_equal_runs_alone(together, alone):
 def test_32_replicas_in_one_call_are_32_runs_alone_bit_for_bit(kind, dtype, batch_size, loss):
     name, outputs = loss.split("-")
     outputs = int(outputs)
-    loss, y = (squared_error, NUMBERS[outputs]) if name == "squared_error" else (softmax_cross_entropy, LABELS)
+    loss, y = (
+        (squared_error, NUMBERS[outputs])
+        if name == "squared_error"
+        else (softmax_cross_entropy, LABELS)
+    )
     model = Linear(D, outputs, dtype) if kind == "linear" else MLP((D, 16, outputs), kind, dtype)
     schedule = StepDecay(0.02, 0.5, 3)
     for optimizer in (SGD(), SGD(0.9), HEAVY):
-        settings = {"model": model, "loss": loss, "optimizer": optimizer, "schedule": schedule, "batch_size": batch_size}
+        settings = {
+            "model": model,
+            "loss": loss,
+            "optimizer": optimizer,
+            "schedule": schedule,
+            "batch_size": batch_size,
+        }
         together = fit(make(**settings, replicas=32, seed=5), y=y, steps=5)
-        assert_replicas_equal_runs_alone(together, lambda r: fit(make(**settings, seed=5 + r), y=y, steps=5))
+        assert_replicas_equal_runs_alone(
+            together, lambda r: fit(make(**settings, seed=5 + r), y=y, steps=5)
+        )
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
@@ -280,17 +359,27 @@ def test_32_replicas_in_one_call_are_32_runs_alone_bit_for_bit(kind, dtype, batc
 def test_replicas_equal_runs_alone_with_accumulation_and_clipping(options, dtype):
     settings = {"model": MLP((D, 16, 10), dtype=dtype), "loss": softmax_cross_entropy} | options
     together = fit(make(**settings, replicas=32), y=LABELS, steps=5)
-    assert_replicas_equal_runs_alone(together, lambda r: fit(make(**settings, seed=r), y=LABELS, steps=5))
+    assert_replicas_equal_runs_alone(
+        together, lambda r: fit(make(**settings, seed=r), y=LABELS, steps=5)
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 def test_replicas_with_lists_of_schedules_and_seeds_equal_runs_alone(dtype):
-    schedules = [Constant(0.1 / (r + 1)) if r % 2 else Warmup(StepDecay(0.3 / (r + 1), 0.5, 2), 2) for r in range(32)]
+    schedules = [
+        Constant(0.1 / (r + 1)) if r % 2 else Warmup(StepDecay(0.3 / (r + 1), 0.5, 2), 2)
+        for r in range(32)
+    ]
     seeds = [int(seed) for seed in np.random.default_rng(1).integers(0, 10**9, 32)]
-    settings = {"model": MLP((D, 16, 10), dtype=dtype), "loss": softmax_cross_entropy, "optimizer": HEAVY}
+    settings = {
+        "model": MLP((D, 16, 10), dtype=dtype),
+        "loss": softmax_cross_entropy,
+        "optimizer": HEAVY,
+    }
     together = fit(make(**settings, schedule=schedules, seed=seeds), y=LABELS, steps=5)
     assert_replicas_equal_runs_alone(
-        together, lambda r: fit(make(**settings, schedule=schedules[r], seed=seeds[r]), y=LABELS, steps=5)
+        together,
+        lambda r: fit(make(**settings, schedule=schedules[r], seed=seeds[r]), y=LABELS, steps=5),
     )
 
 
@@ -298,13 +387,22 @@ def test_the_books_own_network_and_long_batches_are_bit_equal_too():
     # Sizes at which the matrix routine and the sums take other paths than in the small cases.
     x = np.random.default_rng(2).normal(size=(3000, 64))
     y = np.random.default_rng(3).integers(0, 10, 3000)
-    settings = {"model": MLP((64, 32, 10)), "loss": softmax_cross_entropy, "optimizer": HEAVY, "batch_size": 1500}
+    settings = {
+        "model": MLP((64, 32, 10)),
+        "loss": softmax_cross_entropy,
+        "optimizer": HEAVY,
+        "batch_size": 1500,
+    }
     together = fit(make(**settings, replicas=3), x, y, steps=3)
-    assert_replicas_equal_runs_alone(together, lambda r: fit(make(**settings, seed=r), x, y, steps=3))
+    assert_replicas_equal_runs_alone(
+        together, lambda r: fit(make(**settings, seed=r), x, y, steps=3)
+    )
     numbers = np.random.default_rng(4).normal(size=(3000, 10))
     settings = {"model": Linear(64, 10), "batch_size": 1500}
     together = fit(make(**settings, replicas=3), x, numbers, steps=3)
-    assert_replicas_equal_runs_alone(together, lambda r: fit(make(**settings, seed=r), x, numbers, steps=3))
+    assert_replicas_equal_runs_alone(
+        together, lambda r: fit(make(**settings, seed=r), x, numbers, steps=3)
+    )
 
 
 def test_one_replica_is_one_run_with_an_axis():
@@ -331,9 +429,17 @@ def test_seeds_may_come_in_any_sequence():
 @pytest.mark.parametrize("replicas", [None, 3])
 @pytest.mark.parametrize("max_norm", [None, 0.3])
 @pytest.mark.parametrize("batch_size, accumulate", [(6, 2), (4, 3), (1, 12)])
-def test_accumulation_makes_the_update_of_the_whole_batch(batch_size, accumulate, max_norm, replicas):
+def test_accumulation_makes_the_update_of_the_whole_batch(
+    batch_size, accumulate, max_norm, replicas
+):
     model = MLP((D, 8, 10), dtype=np.float64)
-    options = {"model": model, "loss": softmax_cross_entropy, "optimizer": HEAVY, "max_norm": max_norm, "replicas": replicas}
+    options = {
+        "model": model,
+        "loss": softmax_cross_entropy,
+        "optimizer": HEAVY,
+        "max_norm": max_norm,
+        "replicas": replicas,
+    }
     whole = fit(make(batch_size=12, **options), y=LABELS, steps=12)
     parts = fit(make(batch_size=batch_size, accumulate=accumulate, **options), y=LABELS, steps=12)
     for name in whole.params:
@@ -357,7 +463,9 @@ def test_clipping_shortens_the_update_to_the_maximum_and_records_the_norm():
     assert norm > 0.1, "the test needs a gradient to clip"
     assert clipped.history["gradient_norm"].tolist() == [pytest.approx(norm, rel=1e-12)]
     for name in start:
-        np.testing.assert_allclose(start[name] - clipped.params[name], 0.05 * gradient[name] * 0.1 / norm, rtol=1e-10)
+        np.testing.assert_allclose(
+            start[name] - clipped.params[name], 0.05 * gradient[name] * 0.1 / norm, rtol=1e-10
+        )
     assert "gradient_norm" not in free.history
 
 
@@ -367,11 +475,20 @@ def test_clipping_shortens_the_update_to_the_maximum_and_records_the_norm():
 @pytest.mark.parametrize("replicas", [None, 3])
 @pytest.mark.parametrize("parts", [[9, 14], [0, 23], [1] * 23, [10, 10, 3]], ids=str)
 def test_training_twice_is_training_once(parts, replicas):
-    options = {"optimizer": HEAVY, "replicas": replicas, "max_norm": 1.0, "schedule": StepDecay(0.1, 0.5, 6)}
+    options = {
+        "optimizer": HEAVY,
+        "replicas": replicas,
+        "max_norm": 1.0,
+        "schedule": StepDecay(0.1, 0.5, 6),
+    }
     once, often = fit(make(**options), steps=23), make(**options)
     for part in parts:
         fit(often, steps=part)
-    assert same(often.params, once.params) and same(often.state, once.state) and same(often.history, once.history)
+    assert (
+        same(often.params, once.params)
+        and same(often.state, once.state)
+        and same(often.history, once.history)
+    )
 
 
 def test_no_steps_change_nothing():
@@ -379,11 +496,17 @@ def test_no_steps_change_nothing():
     start = snapshot(trainer.params)
     assert fit(trainer, steps=0) is trainer
     assert same(trainer.params, start) and trainer.step == 0
-    assert {name: rows.shape for name, rows in trainer.history.items()} == {"step": (0,), "rate": (0,), "loss": (0,)}
+    assert {name: rows.shape for name, rows in trainer.history.items()} == {
+        "step": (0,),
+        "rate": (0,),
+        "loss": (0,),
+    }
     assert fit(trainer, epochs=0).step == 0
 
 
-@pytest.mark.parametrize("batch_size, accumulate, updates", [(7, 1, 10), (8, 1, 8), (8, 2, 4), (70, 1, 1)])
+@pytest.mark.parametrize(
+    "batch_size, accumulate, updates", [(7, 1, 10), (8, 1, 8), (8, 2, 4), (70, 1, 1)]
+)
 def test_an_epoch_is_the_whole_number_of_updates_that_fit(batch_size, accumulate, updates):
     by_epochs = fit(make(batch_size=batch_size, accumulate=accumulate), epochs=3)
     by_steps = fit(make(batch_size=batch_size, accumulate=accumulate), steps=3 * updates)
@@ -415,15 +538,23 @@ def test_another_error_in_the_callback_is_not_swallowed():
 
 def test_whole_number_inputs_and_lists_are_real_numbers():
     x, y = np.arange(20).reshape(10, 2) % 7, np.arange(10)[:, None]
-    floats = fit(make(Linear(2, 1), schedule=Constant(0.01)), x.astype(float), y.astype(float), steps=4)
+    floats = fit(
+        make(Linear(2, 1), schedule=Constant(0.01)), x.astype(float), y.astype(float), steps=4
+    )
     for given in ((x, y), (x.tolist(), y.tolist()), (x.astype(np.uint8), y.astype(np.int16))):
-        assert same(fit(make(Linear(2, 1), schedule=Constant(0.01)), *given, steps=4).params, floats.params)
+        assert same(
+            fit(make(Linear(2, 1), schedule=Constant(0.01)), *given, steps=4).params, floats.params
+        )
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_run_stays_in_the_models_type(dtype):
-    trainer = fit(make(MLP((D, 4, 1), dtype=dtype), optimizer=HEAVY, max_norm=1.0, accumulate=2), steps=3)
-    assert {value.dtype for value in [*trainer.params.values(), *trainer.state.values()]} == {np.dtype(dtype)}
+    trainer = fit(
+        make(MLP((D, 4, 1), dtype=dtype), optimizer=HEAVY, max_norm=1.0, accumulate=2), steps=3
+    )
+    assert {value.dtype for value in [*trainer.params.values(), *trainer.state.values()]} == {
+        np.dtype(dtype)
+    }
     assert trainer.predict(X).dtype == dtype
     assert trainer.history["loss"].dtype == trainer.history["rate"].dtype == np.float64
 
@@ -455,9 +586,14 @@ def test_assigned_parameters_are_copied_and_must_fit():
     before = snapshot(first.params)
     alone = make(optimizer=SGD(0.9), seed=1)
     alone.params, alone.state = snapshot(before), snapshot(first.state)
-    assert same(fit(second, steps=3).params, fit(alone, steps=3).params) and same(first.params, before)
+    assert same(fit(second, steps=3).params, fit(alone, steps=3).params) and same(
+        first.params, before
+    )
     for wrong in ({"W": np.ones((D, 1))}, {"W": np.ones((D, 1)), "b": np.ones((1, 1))}):
-        with pytest.raises(ValueError, match=r"params must have the shapes \{'W': \(5, 1\), 'b': \(1,\)\}, received"):
+        with pytest.raises(
+            ValueError,
+            match=r"params must have the shapes \{'W': \(5, 1\), 'b': \(1,\)\}, received",
+        ):
             first.params = wrong
     first.params = {"W": [[1]] * D, "b": [0]}
     assert {value.dtype for value in first.params.values()} == {np.dtype(float)}
@@ -465,7 +601,8 @@ def test_assigned_parameters_are_copied_and_must_fit():
 
 # --- Divergence ----------------------------------------------------------------------------------
 
-# A rate of 1e30 throws the parameters so far that the next update's predictions or losses overflow float32.
+# A rate of 1e30 throws the parameters so far that the next update's predictions or losses overflow
+# float32.
 WILD = Piecewise([3], [0.01, 1e30])
 
 
@@ -474,9 +611,15 @@ def test_divergence_raises_with_the_step_and_keeps_what_was(accumulate):
     trainer = make(Linear(D, 1), optimizer=SGD(0.9), schedule=WILD, accumulate=accumulate)
     states = []
     with pytest.raises(FloatingPointError) as caught:
-        fit(trainer, steps=20, callback=lambda t: states.append((snapshot(t.params), snapshot(t.state))))
+        fit(
+            trainer,
+            steps=20,
+            callback=lambda t: states.append((snapshot(t.params), snapshot(t.state))),
+        )
     lost_at = trainer.step
-    assert 4 <= lost_at < 20 and str(caught.value).endswith(f"stopped being finite at step {lost_at}")
+    assert 4 <= lost_at < 20 and str(caught.value).endswith(
+        f"stopped being finite at step {lost_at}"
+    )
     assert len(states) == lost_at
     assert same(trainer.params, states[-1][0]) and same(trainer.state, states[-1][1])
     assert {len(rows) for rows in trainer.history.values()} == {lost_at}
@@ -486,14 +629,18 @@ def test_divergence_raises_with_the_step_and_keeps_what_was(accumulate):
 
 def test_divergence_of_replicas_raises_with_their_numbers():
     trainer = make(Linear(D, 1), schedule=[Constant(0.01), WILD, Constant(0.01), WILD])
-    with pytest.raises(FloatingPointError, match=r"of replicas \[1, 3\] stopped being finite at step [45]"):
+    with pytest.raises(
+        FloatingPointError, match=r"of replicas \[1, 3\] stopped being finite at step [45]"
+    ):
         fit(trainer, steps=20)
 
 
 def test_predictions_that_overflow_are_named_before_the_loss_sees_them():
     trainer = make(Linear(D, 1), loss=lambda *_, **__: pytest.fail("the loss was asked"))
     trainer.params["W"][:] = 3e38
-    with pytest.raises(FloatingPointError, match="^the predictions stopped being finite at step 0$"):
+    with pytest.raises(
+        FloatingPointError, match="^the predictions stopped being finite at step 0$"
+    ):
         fit(trainer, np.full((N, D), 10.0), steps=1)
 
 
@@ -507,20 +654,37 @@ def test_losses_that_overflow_are_named():
 
 
 @pytest.mark.parametrize("options", [{}, {"accumulate": 2}, {"max_norm": 1.0}], ids=str)
-@pytest.mark.parametrize("model, loss, y", [(Linear(D, 1), squared_error, NUMBERS[1]), (MLP((D, 8, 10)), softmax_cross_entropy, LABELS)])
+@pytest.mark.parametrize(
+    "model, loss, y",
+    [(Linear(D, 1), squared_error, NUMBERS[1]), (MLP((D, 8, 10)), softmax_cross_entropy, LABELS)],
+)
 def test_recorded_divergence_leaves_the_other_replicas_untouched(model, loss, y, options):
     # Clipping tames a wild rate; a rate that overflows the parameters does not stop there.
     wild = Piecewise([3], [0.01, 3e38])
-    settings = {"model": model, "loss": loss, "optimizer": SGD(0.9), "on_divergence": "record"} | options
-    mixed = fit(make(**settings, schedule=[Constant(0.01), wild, Constant(0.02)], seed=[1, 2, 3]), y=y, steps=12)
-    calm = fit(make(**settings, schedule=[Constant(0.01), Constant(0.02)], seed=[1, 3]), y=y, steps=12)
+    settings = {
+        "model": model,
+        "loss": loss,
+        "optimizer": SGD(0.9),
+        "on_divergence": "record",
+    } | options
+    mixed = fit(
+        make(**settings, schedule=[Constant(0.01), wild, Constant(0.02)], seed=[1, 2, 3]),
+        y=y,
+        steps=12,
+    )
+    calm = fit(
+        make(**settings, schedule=[Constant(0.01), Constant(0.02)], seed=[1, 3]), y=y, steps=12
+    )
     assert mixed.diverged.tolist() == [False, True, False]
     for name in calm.params:
         np.testing.assert_array_equal(mixed.params[name][[0, 2]], calm.params[name])
         assert np.isnan(mixed.params[name][1]).all()
     lost_at = int(np.isinf(mixed.history["loss"][:, 1]).argmax())
     assert 4 <= lost_at < 12
-    assert np.isfinite(mixed.history["loss"][:lost_at, 1]).all() and (mixed.history["loss"][lost_at:, 1] == INF).all()
+    assert (
+        np.isfinite(mixed.history["loss"][:lost_at, 1]).all()
+        and (mixed.history["loss"][lost_at:, 1] == INF).all()
+    )
     for name in ("rate", "loss"):
         np.testing.assert_array_equal(mixed.history[name][:, [0, 2]], calm.history[name])
     values = mixed.evaluate(X, y)
@@ -536,7 +700,9 @@ def test_a_gradient_whose_square_overflows_is_no_silent_stop(on_divergence):
     if on_divergence == "record":
         assert fit(trainer, steps=2).step == 2
         return
-    with pytest.raises(FloatingPointError, match="the square of the gradient of 'W' overflows float32"):
+    with pytest.raises(
+        FloatingPointError, match="the square of the gradient of 'W' overflows float32"
+    ):
         fit(trainer, steps=2)
     assert trainer.step == 0
 
@@ -553,16 +719,34 @@ def test_a_single_recorded_divergence():
 
 RESUMED = {
     "momentum": {"optimizer": SGD(0.9), "schedule": StepDecay(0.05, 0.5, 4)},
-    "replicas": {"optimizer": HEAVY, "schedule": [Constant(0.01), Warmup(Constant(0.05), 5), Constant(0.03)], "seed": [1, 5, 1]},
+    "replicas": {
+        "optimizer": HEAVY,
+        "schedule": [Constant(0.01), Warmup(Constant(0.05), 5), Constant(0.03)],
+        "seed": [1, 5, 1],
+    },
     "plain, accumulating": {"accumulate": 3, "batch_size": 5},
     "clipped": {"optimizer": SGD(0.5), "max_norm": 0.5, "replicas": 2},
-    "recording": {"model": Linear(D, 1), "schedule": [WILD, Constant(0.01)], "on_divergence": "record"},
+    "recording": {
+        "model": Linear(D, 1),
+        "schedule": [WILD, Constant(0.01)],
+        "on_divergence": "record",
+    },
 }
 
 
-def again(path, model=None, loss=squared_error, optimizer=None, schedule=None, batch_size=7, **options):
+def again(
+    path, model=None, loss=squared_error, optimizer=None, schedule=None, batch_size=7, **options
+):
     model = Linear(D, 1, dtype=np.float64) if model is None else model
-    return Trainer.resume(path, model, loss, optimizer or SGD(), Constant(0.05) if schedule is None else schedule, batch_size=batch_size, **options)
+    return Trainer.resume(
+        path,
+        model,
+        loss,
+        optimizer or SGD(),
+        Constant(0.05) if schedule is None else schedule,
+        batch_size=batch_size,
+        **options,
+    )
 
 
 @pytest.mark.parametrize("name", RESUMED)
@@ -584,7 +768,9 @@ def test_a_run_resumed_at_any_step_is_the_run_never_stopped(name, tmp_path):
 
 def test_a_checkpoint_before_the_first_update_resumes(tmp_path):
     make(seed=3).save(tmp_path / "run")
-    assert same(fit(again(tmp_path / "run", seed=3), steps=4).params, fit(make(seed=3), steps=4).params)
+    assert same(
+        fit(again(tmp_path / "run", seed=3), steps=4).params, fit(make(seed=3), steps=4).params
+    )
 
 
 def test_saving_after_a_stop_keeps_no_empty_rows(tmp_path):
@@ -624,7 +810,9 @@ def test_saving_to_a_bare_name_writes_in_the_working_directory(tmp_path, monkeyp
 
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()], ids=repr)
 @pytest.mark.parametrize("broken", ["np.savez", "os.replace"])
-def test_a_failed_save_leaves_the_old_checkpoint_and_no_other_file(error, broken, tmp_path, monkeypatch):
+def test_a_failed_save_leaves_the_old_checkpoint_and_no_other_file(
+    error, broken, tmp_path, monkeypatch
+):
     path = tmp_path / "run"
     trainer = fit(make(), steps=2)
     trainer.save(path)
@@ -672,23 +860,37 @@ def other_loss(predictions, targets, reduction):
 
 
 OTHERS = [
-    ({"model": Linear(D, 2, dtype=np.float64)}, ["model: saved Linear(inputs=5, outputs=1, ", "received Linear(inputs=5, outputs=2, "]),
+    (
+        {"model": Linear(D, 2, dtype=np.float64)},
+        ["model: saved Linear(inputs=5, outputs=1, ", "received Linear(inputs=5, outputs=2, "],
+    ),
     ({"model": Linear(D, 1)}, ["model: saved", "float64", "float32"]),
     ({"loss": other_loss}, ["loss: saved squared_error, received other_loss"]),
-    ({"loss": functools.partial(squared_error, weights=None)}, ["loss: saved squared_error, received squared_error(){'weights': None}"]),
-    ({"optimizer": SGD(0.9)}, ["optimizer: saved SGD(momentum=0.0, ", "received SGD(momentum=0.9, "]),
+    (
+        {"loss": functools.partial(squared_error, weights=None)},
+        ["loss: saved squared_error, received squared_error(){'weights': None}"],
+    ),
+    (
+        {"optimizer": SGD(0.9)},
+        ["optimizer: saved SGD(momentum=0.0, ", "received SGD(momentum=0.9, "],
+    ),
     ({"seed": 1}, ["seeds: saved [0], received [1]"]),
     ({"replicas": 2}, ["replicas: saved None, received 2", "seeds: saved [0], received [0, 1]"]),
     ({"batch_size": 8}, ["batch_size: saved 7, received 8"]),
     ({"accumulate": 2}, ["accumulate: saved 1, received 2"]),
     ({"max_norm": 1}, ["max_norm: saved None, received 1.0"]),
     ({"on_divergence": "record"}, ["on_divergence: saved raise, received record"]),
-    ({"seed": 1, "batch_size": 8}, ["seeds: saved [0], received [1]; batch_size: saved 7, received 8"]),
+    (
+        {"seed": 1, "batch_size": 8},
+        ["seeds: saved [0], received [1]; batch_size: saved 7, received 8"],
+    ),
 ]
 
 
 @pytest.mark.parametrize("options, messages", OTHERS, ids=[row[1][0] for row in OTHERS])
-def test_a_checkpoint_of_another_training_is_refused_with_each_difference(options, messages, tmp_path):
+def test_a_checkpoint_of_another_training_is_refused_with_each_difference(
+    options, messages, tmp_path
+):
     fit(make(), steps=2).save(tmp_path / "run")
     with pytest.raises(ValueError, match="run is a checkpoint of another training; ") as caught:
         again(tmp_path / "run", **options)
@@ -699,7 +901,9 @@ def test_a_checkpoint_of_another_training_is_refused_with_each_difference(option
 def test_a_schedule_that_agrees_on_the_past_may_go_on(tmp_path):
     fit(make(schedule=Constant(0.5)), steps=4).save(tmp_path / "run")
     cooldown = WarmupStableDecay(0.5, warmup_steps=0, stable_steps=4, decay_steps=4, shape="linear")
-    assert fit(again(tmp_path / "run", schedule=cooldown), steps=2).history["rate"].tolist() == [0.5] * 5 + [0.375]
+    assert fit(again(tmp_path / "run", schedule=cooldown), steps=2).history["rate"].tolist() == [
+        0.5
+    ] * 5 + [0.375]
 
 
 @pytest.mark.parametrize("replicas", [None, 2])
@@ -707,9 +911,15 @@ def test_a_schedule_with_another_past_is_refused_unless_it_is_named(replicas, tm
     options = {"schedule": Cosine(0.5, 100), "replicas": replicas}
     fit(make(**options), steps=3).save(tmp_path / "run")
     for other in (Cosine(0.5, 101), lambda step: Cosine(0.5, 101)(step)):
-        with pytest.raises(ValueError, match=r"schedule: the update of step 1 had the rate 0.4998\d*, .* says 0.4998"):
+        with pytest.raises(
+            ValueError,
+            match=r"schedule: the update of step 1 had the rate 0.4998\d*, .* says 0.4998",
+        ):
             again(tmp_path / "run", **options | {"schedule": other})
-    resumed = fit(again(tmp_path / "run", **options | {"schedule": Cosine(0.5, 9)}, changed=["schedule"]), steps=1)
+    resumed = fit(
+        again(tmp_path / "run", **options | {"schedule": Cosine(0.5, 9)}, changed=["schedule"]),
+        steps=1,
+    )
     rates = [Cosine(0.5, 100)(step) for step in range(3)] + [Cosine(0.5, 9)(3)]
     assert resumed.history["rate"].reshape(4, -1)[:, 0].tolist() == rates
 
@@ -718,7 +928,10 @@ def test_only_the_schedule_is_compared_not_what_a_plateau_made_of_it(tmp_path):
     trainer = make(schedule=Constant(0.5))
     trainer.rate_scale = 0.25
     fit(trainer, steps=2).save(tmp_path / "run")
-    assert fit(again(tmp_path / "run", schedule=Constant(0.5)), steps=1).history["rate"].tolist() == [0.125] * 3
+    assert (
+        fit(again(tmp_path / "run", schedule=Constant(0.5)), steps=1).history["rate"].tolist()
+        == [0.125] * 3
+    )
 
 
 def test_other_data_are_refused_after_a_resume_and_before_one(tmp_path):
@@ -734,11 +947,20 @@ def test_other_data_are_refused_after_a_resume_and_before_one(tmp_path):
             (X, NUMBERS[1], None, "weights"),
             (X[::-1], NUMBERS[1][::-1], np.ones(N), "x, y"),
         ):
-            with pytest.raises(ValueError, match=f"^this training began with other {names}; new_data=True takes them$"):
+            with pytest.raises(
+                ValueError,
+                match=f"^this training began with other {names}; new_data=True takes them$",
+            ):
                 run.fit(x, y, weights=weights, steps=1, progress=False)
-        with pytest.raises(ValueError, match="^this training began with 70 examples, received 69; new_data=True takes them$"):
+        with pytest.raises(
+            ValueError,
+            match="^this training began with 70 examples, received 69; new_data=True takes them$",
+        ):
             run.fit(X[1:], NUMBERS[1][1:], weights=np.ones(N - 1), steps=1, progress=False)
-        assert run.fit(X.tolist(), NUMBERS[1].copy(), weights=[1] * N, steps=1, progress=False).step == 3
+        assert (
+            run.fit(X.tolist(), NUMBERS[1].copy(), weights=[1] * N, steps=1, progress=False).step
+            == 3
+        )
 
 
 def test_new_data_asked_for_by_name_begin_an_epoch(tmp_path):
@@ -752,15 +974,20 @@ def test_new_data_asked_for_by_name_begin_an_epoch(tmp_path):
         return squared_error(predictions, targets, reduction=reduction)
 
     numbers = np.arange(float(N))[:, None]
-    trainer = train(make(loss=spy, batch_size=10), X, numbers, 9)  # one epoch of seven updates, and two updates more
+    # One epoch of seven updates, and two updates more.
+    trainer = train(make(loss=spy, batch_size=10), X, numbers, 9)
     train(trainer, X[:40], 1000 + numbers[:40], 3, new_data=True)
     assert sum(seen[9:], []) == (1000 + batch_order(0, 2, 40)[:30]).tolist()
     trainer.save(tmp_path / "run")
-    resumed = again(tmp_path / "run", loss=spy, batch_size=10, changed=["loss"])  # its list has grown
+    # Its list has grown.
+    resumed = again(tmp_path / "run", loss=spy, batch_size=10, changed=["loss"])
     for run in (trainer, resumed):
         del seen[:]
         train(run, X[:40], 1000 + numbers[:40], 2)
-        assert seen == [(1000 + batch_order(0, 2, 40)[30:]).tolist(), (1000 + batch_order(0, 3, 40)[:10]).tolist()]
+        assert seen == [
+            (1000 + batch_order(0, 2, 40)[30:]).tolist(),
+            (1000 + batch_order(0, 3, 40)[:10]).tolist(),
+        ]
 
 
 def test_as_many_new_data_go_on_with_the_epoch():
@@ -784,7 +1011,10 @@ def test_data_of_a_refused_update_are_not_the_trainings():
     fewer = make()
     with pytest.raises(ValueError, match="losses do not broadcast"):
         fit(fewer, X, NUMBERS[1][:, 0], steps=1)
-    assert same(fit(fewer, X[:40], NUMBERS[1][:40], steps=9).params, fit(make(), X[:40], NUMBERS[1][:40], steps=9).params)
+    assert same(
+        fit(fewer, X[:40], NUMBERS[1][:40], steps=9).params,
+        fit(make(), X[:40], NUMBERS[1][:40], steps=9).params,
+    )
 
 
 def offset_loss(offset):
@@ -812,11 +1042,17 @@ def named_loss(body):
 ARRAY = np.linspace(0, 1, 5000)
 ALMOST = np.where(np.arange(5000) == 2500, 7.0, ARRAY)
 PAIRS = {
-    "lambda": (lambda p, t, reduction: squared_error(p, t, reduction=reduction), lambda p, t, reduction: squared_error(p, 2 * t, reduction=reduction)),
+    "lambda": (
+        lambda p, t, reduction: squared_error(p, t, reduction=reduction),
+        lambda p, t, reduction: squared_error(p, 2 * t, reduction=reduction),
+    ),
     "closure": (offset_loss(0.0), offset_loss(1.0)),
     "object": (Offset(0.0), Offset(1.0)),
     "array in the middle": (offset_loss(ARRAY[2500]), offset_loss(ALMOST[2500])),
-    "edited body": (named_loss("squared_error(predictions, targets, reduction=reduction)"), named_loss("squared_error(predictions, -targets, reduction=reduction)")),
+    "edited body": (
+        named_loss("squared_error(predictions, targets, reduction=reduction)"),
+        named_loss("squared_error(predictions, -targets, reduction=reduction)"),
+    ),
 }
 
 
@@ -825,7 +1061,10 @@ def test_another_function_under_the_same_name_is_refused_unless_it_is_named(name
     first, second = PAIRS[name]
     fit(make(loss=first), steps=2).save(tmp_path / "run")
     assert fit(again(tmp_path / "run", loss=first), steps=1).step == 3
-    with pytest.raises(ValueError, match="loss: the code or the values of .* are not those that were saved; changed=\\['loss'\\] takes them"):
+    with pytest.raises(
+        ValueError,
+        match="loss: the code or the values of .* are not those that were saved; changed=\\['loss'\\] takes them",
+    ):
         again(tmp_path / "run", loss=second)
     assert fit(again(tmp_path / "run", loss=second, changed=["loss"]), steps=1).step == 3
 
@@ -835,24 +1074,34 @@ def test_what_cannot_be_compared_is_refused_unless_it_is_named(tmp_path):
         lock = threading.Lock()
 
     fit(make(loss=Locked(0.0)), steps=2).save(tmp_path / "run")
-    with pytest.raises(ValueError, match="loss: .*Locked cannot be compared with the one that was saved; changed=\\['loss'\\] takes it"):
+    with pytest.raises(
+        ValueError,
+        match="loss: .*Locked cannot be compared with the one that was saved; changed=\\['loss'\\] takes it",
+    ):
         again(tmp_path / "run", loss=Locked(0.0))
     assert fit(again(tmp_path / "run", loss=Locked(0.0), changed=["loss"]), steps=1).step == 3
-    with pytest.raises(ValueError, match="changed must be one of 'model', 'loss', 'optimizer', 'schedule', received 'seed'"):
+    with pytest.raises(
+        ValueError,
+        match="changed must be one of 'model', 'loss', 'optimizer', 'schedule', received 'seed'",
+    ):
         again(tmp_path / "run", changed=["seed"])
 
 
 def test_another_optimizer_keeps_a_state_that_fits_and_begins_one_that_does_not(tmp_path):
     trainer = fit(make(optimizer=SGD(0.9)), steps=2)
     trainer.save(tmp_path / "run")
-    assert same(again(tmp_path / "run", optimizer=SGD(0.5), changed=["optimizer"]).state, trainer.state)
+    assert same(
+        again(tmp_path / "run", optimizer=SGD(0.5), changed=["optimizer"]).state, trainer.state
+    )
     begun = again(tmp_path / "run", optimizer=Adam(), changed=["optimizer"])
     assert begun.state["updates"] == 0 and fit(begun, steps=1).step == 3
 
 
 def test_another_model_has_to_have_the_same_parameters(tmp_path):
     fit(make(MLP((D, 4, 1))), steps=2).save(tmp_path / "run")
-    assert fit(again(tmp_path / "run", MLP((D, 4, 1), "tanh"), changed=["model"]), steps=1).step == 3
+    assert (
+        fit(again(tmp_path / "run", MLP((D, 4, 1), "tanh"), changed=["model"]), steps=1).step == 3
+    )
     with pytest.raises(ValueError, match="params must have the shapes"):
         again(tmp_path / "run", MLP((D, 5, 1)), changed=["model"])
 
@@ -875,7 +1124,17 @@ def returning(rate):
 @pytest.mark.parametrize("replicas", [None, 2])
 @pytest.mark.parametrize(
     "rate, received",
-    [(-0.1, "-0.1"), (NAN, "nan"), (INF, "inf"), (-INF, "-inf"), (None, "None"), ("0.1", "0.1"), (np.ones(2), "[1. 1.]"), (1j, "1j"), (np.float32(-1), "-1.0")],
+    [
+        (-0.1, "-0.1"),
+        (NAN, "nan"),
+        (INF, "inf"),
+        (-INF, "-inf"),
+        (None, "None"),
+        ("0.1", "0.1"),
+        (np.ones(2), "[1. 1.]"),
+        (1j, "1j"),
+        (np.float32(-1), "-1.0"),
+    ],
     ids=str,
 )
 def test_a_users_wrong_rate_is_refused_with_its_step(rate, received, replicas):
@@ -883,8 +1142,12 @@ def test_a_users_wrong_rate_is_refused_with_its_step(rate, received, replicas):
     states = []
     with pytest.raises(ValueError) as caught:
         fit(trainer, steps=5, callback=lambda t: states.append(snapshot(t.params)))
-    assert str(caught.value) == f"returning.<locals>.schedule returned the rate {received} at step 2"
-    assert trainer.step == 2 and len(trainer.history["rate"]) == 2 and same(trainer.params, states[-1])
+    assert (
+        str(caught.value) == f"returning.<locals>.schedule returned the rate {received} at step 2"
+    )
+    assert (
+        trainer.step == 2 and len(trainer.history["rate"]) == 2 and same(trainer.params, states[-1])
+    )
 
 
 @pytest.mark.parametrize("rate", [0, 1, np.float32(0.5), np.array(0.5)], ids=repr)
@@ -901,7 +1164,9 @@ def test_a_schedule_need_not_be_hashable():
             return 0.5
 
     assert fit(make(schedule=Mine()), steps=2).history["rate"].tolist() == [0.5, 0.5]
-    assert fit(make(schedule=[Mine(), Constant(0.25)]), steps=1).history["rate"].tolist() == [[0.5, 0.25]]
+    assert fit(make(schedule=[Mine(), Constant(0.25)]), steps=1).history["rate"].tolist() == [
+        [0.5, 0.25]
+    ]
 
 
 @pytest.mark.parametrize(
@@ -912,7 +1177,11 @@ def test_a_schedule_need_not_be_hashable():
         ({"accumulate": 0}, ValueError, "accumulate must be at least 1, received 0"),
         ({"max_norm": 0}, ValueError, "max_norm must be above 0, received 0"),
         ({"max_norm": NAN}, ValueError, "max_norm must be finite, received nan"),
-        ({"on_divergence": "ignore"}, ValueError, "on_divergence must be one of 'raise', 'record', received 'ignore'"),
+        (
+            {"on_divergence": "ignore"},
+            ValueError,
+            "on_divergence must be one of 'raise', 'record', received 'ignore'",
+        ),
         ({"seed": -1}, ValueError, "seed must be at least 0, received -1"),
         ({"seed": 0.5}, TypeError, "seed must be a whole number, received 0.5"),
         ({"seed": None}, TypeError, "seed must be a whole number, received None"),
@@ -921,14 +1190,22 @@ def test_a_schedule_need_not_be_hashable():
         ({"schedule": []}, ValueError, "replicas must be at least 1, received 0"),
         ({"replicas": 0}, ValueError, "replicas must be at least 1, received 0"),
         ({"replicas": 2.0}, TypeError, "replicas must be a whole number, received 2.0"),
-        ({"replicas": 3, "seed": [1, 2]}, ValueError, "replicas, seed and schedule must agree, received lengths {'replicas': 3, 'seed': 2}"),
+        (
+            {"replicas": 3, "seed": [1, 2]},
+            ValueError,
+            "replicas, seed and schedule must agree, received lengths {'replicas': 3, 'seed': 2}",
+        ),
         (
             {"schedule": [Constant(0.1)] * 3, "seed": [1, 2]},
             ValueError,
             "replicas, seed and schedule must agree, received lengths {'seed': 2, 'schedule': 3}",
         ),
         ({"schedule": 0.1}, TypeError, "a schedule must be callable, received 0.1"),
-        ({"schedule": [Constant(0.1), 0.2]}, TypeError, "a schedule must be callable, received 0.2"),
+        (
+            {"schedule": [Constant(0.1), 0.2]},
+            TypeError,
+            "a schedule must be callable, received 0.2",
+        ),
     ],
 )
 def test_a_wrong_option_is_refused_and_named(options, error, message):
@@ -943,43 +1220,127 @@ Y = NUMBERS[1]
 @pytest.mark.parametrize(
     "call, error, message",
     [
-        (lambda: fit(make(), X, Y[:, 0], steps=1), ValueError, "predictions have shape (7, 1), targets (7,); losses do not broadcast"),
-        (lambda: fit(make(replicas=2), X, Y[:, 0], steps=1), ValueError, "predictions have shape (2, 7, 1), targets (2, 7); losses do not broadcast"),
+        (
+            lambda: fit(make(), X, Y[:, 0], steps=1),
+            ValueError,
+            "predictions have shape (7, 1), targets (7,); losses do not broadcast",
+        ),
+        (
+            lambda: fit(make(replicas=2), X, Y[:, 0], steps=1),
+            ValueError,
+            "predictions have shape (2, 7, 1), targets (2, 7); losses do not broadcast",
+        ),
         (lambda: fit(make(), X, Y[1:], steps=1), ValueError, "received shapes (70, 5) and (69, 1)"),
         (lambda: fit(make(), X, 1.0, steps=1), ValueError, "received shapes (70, 5) and ()"),
         (lambda: fit(make(), 1.0, Y, steps=1), ValueError, "received shapes () and (70, 1)"),
-        (lambda: fit(make(), X[:0], Y[:0], steps=1), ValueError, "x must not be empty, received shape (0, 5)"),
-        (lambda: fit(make(batch_size=71), steps=1), ValueError, "batch_size 71 x accumulate 1 asks for 71 examples an update, received 70 in all"),
-        (lambda: fit(make(batch_size=36, accumulate=2), steps=1), ValueError, "batch_size 36 x accumulate 2 asks for 72 examples an update, received 70"),
-        (lambda: fit(make(), np.where(X == X[3, 2], NAN, X), steps=1), ValueError, "x must be finite, received nan at index (3, 2)"),
-        (lambda: fit(make(), X, np.where(Y == Y[4], INF, Y), steps=1), ValueError, "y must be finite, received inf at index (4, 0)"),
-        (lambda: fit(make(), [["a"] * D] * N, steps=1), TypeError, "x must be real numbers, received dtype <U1"),
-        (lambda: fit(make(), X, [["a"]] * N, steps=1), TypeError, "y must be real numbers, received dtype <U1"),
-        (lambda: fit(make(), np.ma.masked_greater(X, 2), Y, steps=1), ValueError, "x must not be masked"),
-        (lambda: fit(make(), X, np.ma.masked_greater(Y, 2), steps=1), ValueError, "y must not be masked"),
-        (lambda: fit(make(Linear(D, 1)), X * 1e300, Y, steps=1), ValueError, "x must fit float32, received"),
-        (lambda: fit(make(), X[:, 1:], steps=1), ValueError, "inputs must have shape (..., n, 5), received (7, 4)"),
-        (lambda: fit(make()), ValueError, "give steps or epochs, received steps=None and epochs=None"),
-        (lambda: fit(make(), steps=1, epochs=2), ValueError, "give steps or epochs, received steps=1 and epochs=2"),
+        (
+            lambda: fit(make(), X[:0], Y[:0], steps=1),
+            ValueError,
+            "x must not be empty, received shape (0, 5)",
+        ),
+        (
+            lambda: fit(make(batch_size=71), steps=1),
+            ValueError,
+            "batch_size 71 x accumulate 1 asks for 71 examples an update, received 70 in all",
+        ),
+        (
+            lambda: fit(make(batch_size=36, accumulate=2), steps=1),
+            ValueError,
+            "batch_size 36 x accumulate 2 asks for 72 examples an update, received 70",
+        ),
+        (
+            lambda: fit(make(), np.where(X == X[3, 2], NAN, X), steps=1),
+            ValueError,
+            "x must be finite, received nan at index (3, 2)",
+        ),
+        (
+            lambda: fit(make(), X, np.where(Y == Y[4], INF, Y), steps=1),
+            ValueError,
+            "y must be finite, received inf at index (4, 0)",
+        ),
+        (
+            lambda: fit(make(), [["a"] * D] * N, steps=1),
+            TypeError,
+            "x must be real numbers, received dtype <U1",
+        ),
+        (
+            lambda: fit(make(), X, [["a"]] * N, steps=1),
+            TypeError,
+            "y must be real numbers, received dtype <U1",
+        ),
+        (
+            lambda: fit(make(), np.ma.masked_greater(X, 2), Y, steps=1),
+            ValueError,
+            "x must not be masked",
+        ),
+        (
+            lambda: fit(make(), X, np.ma.masked_greater(Y, 2), steps=1),
+            ValueError,
+            "y must not be masked",
+        ),
+        (
+            lambda: fit(make(Linear(D, 1)), X * 1e300, Y, steps=1),
+            ValueError,
+            "x must fit float32, received",
+        ),
+        (
+            lambda: fit(make(), X[:, 1:], steps=1),
+            ValueError,
+            "inputs must have shape (..., n, 5), received (7, 4)",
+        ),
+        (
+            lambda: fit(make()),
+            ValueError,
+            "give steps or epochs, received steps=None and epochs=None",
+        ),
+        (
+            lambda: fit(make(), steps=1, epochs=2),
+            ValueError,
+            "give steps or epochs, received steps=1 and epochs=2",
+        ),
         (lambda: fit(make(), steps=-1), ValueError, "steps must be at least 0, received -1"),
         (lambda: fit(make(), steps=1.5), TypeError, "steps must be a whole number, received 1.5"),
         (lambda: fit(make(), epochs=-1), ValueError, "epochs must be at least 0, received -1"),
         (lambda: fit(make(), epochs=0.5), TypeError, "epochs must be a whole number, received 0.5"),
-        (lambda: fit(fit(make(), steps=1), X[1:], Y[1:], steps=1), ValueError, "this training began with 70 examples, received 69; new_data=True takes them"),
         (
-            lambda: fit(make(Linear(D, 9), softmax_cross_entropy, batch_size=70), X, LABELS, steps=1),
+            lambda: fit(fit(make(), steps=1), X[1:], Y[1:], steps=1),
+            ValueError,
+            "this training began with 70 examples, received 69; new_data=True takes them",
+        ),
+        (
+            lambda: fit(
+                make(Linear(D, 9), softmax_cross_entropy, batch_size=70), X, LABELS, steps=1
+            ),
             ValueError,
             "labels must be 0 to 8, received 9 at index",
         ),
         (
-            lambda: fit(make(Linear(D, 10), softmax_cross_entropy, batch_size=70), X, LABELS - 1, steps=1),
+            lambda: fit(
+                make(Linear(D, 10), softmax_cross_entropy, batch_size=70), X, LABELS - 1, steps=1
+            ),
             ValueError,
             "labels must be 0 to 9, received -1 at index",
         ),
-        (lambda: fit(make(Linear(D, 10), softmax_cross_entropy), X, LABELS * 1.0, steps=1), TypeError, "labels must be whole numbers, received dtype float"),
-        (lambda: make().evaluate(X, Y[:, 0]), ValueError, "predictions have shape (70, 1), targets (70,); losses do not broadcast"),
-        (lambda: make(replicas=2).evaluate(X, Y[:, 0]), ValueError, "predictions have shape (2, 70, 1), targets (2, 70); losses do not broadcast"),
-        (lambda: make().evaluate(X[:0], Y[:0]), ValueError, "x must not be empty, received shape (0, 5)"),
+        (
+            lambda: fit(make(Linear(D, 10), softmax_cross_entropy), X, LABELS * 1.0, steps=1),
+            TypeError,
+            "labels must be whole numbers, received dtype float",
+        ),
+        (
+            lambda: make().evaluate(X, Y[:, 0]),
+            ValueError,
+            "predictions have shape (70, 1), targets (70,); losses do not broadcast",
+        ),
+        (
+            lambda: make(replicas=2).evaluate(X, Y[:, 0]),
+            ValueError,
+            "predictions have shape (2, 70, 1), targets (2, 70); losses do not broadcast",
+        ),
+        (
+            lambda: make().evaluate(X[:0], Y[:0]),
+            ValueError,
+            "x must not be empty, received shape (0, 5)",
+        ),
     ],
 )
 def test_wrong_data_are_refused_and_named(call, error, message):
@@ -1026,7 +1387,9 @@ def test_uneven_micro_batches_are_the_whole_batch(parts, replicas):
     model = MLP((D, 8, 10), dtype=np.float64)
     runs = []
     for size, accumulate in ((35, 1), (35 // parts, parts) if 35 % parts == 0 else (17, parts)):
-        whole = make(model, ignoring, HEAVY, batch_size=size, accumulate=accumulate, replicas=replicas)
+        whole = make(
+            model, ignoring, HEAVY, batch_size=size, accumulate=accumulate, replicas=replicas
+        )
         runs.append((fit(whole, y=SPARSE, steps=4), size * accumulate))
     if runs[1][1] != 35:
         whole = make(model, ignoring, HEAVY, batch_size=runs[1][1], replicas=replicas)
@@ -1042,9 +1405,16 @@ def test_an_ignored_target_counts_for_nothing_in_the_mean():
     keep = SPARSE != -1
     model = MLP((D, 8, 10), dtype=np.float64)
     ignored = fit(make(model, ignoring, batch_size=N), y=SPARSE, steps=5)
-    removed = fit(make(model, softmax_cross_entropy, batch_size=int(keep.sum())), X[keep], SPARSE[keep], steps=5)
+    removed = fit(
+        make(model, softmax_cross_entropy, batch_size=int(keep.sum())),
+        X[keep],
+        SPARSE[keep],
+        steps=5,
+    )
     np.testing.assert_allclose(ignored.history["loss"], removed.history["loss"], rtol=1e-13)
-    assert ignored.evaluate(X, SPARSE) == pytest.approx(removed.evaluate(X[keep], SPARSE[keep]), rel=1e-13)
+    assert ignored.evaluate(X, SPARSE) == pytest.approx(
+        removed.evaluate(X[keep], SPARSE[keep]), rel=1e-13
+    )
 
 
 def test_a_micro_batch_may_be_ignored_altogether_but_not_an_update():
@@ -1055,8 +1425,16 @@ def test_a_micro_batch_may_be_ignored_altogether_but_not_an_update():
     assert np.isfinite(fit(trainer, X[:4], y, steps=3).history["loss"]).all()
     for replicas, which in ((None, ""), (2, " of replicas [0, 1]")):
         with pytest.raises(ValueError) as caught:
-            fit(make(model, ignoring, batch_size=4, replicas=replicas), X[:4], np.full(4, -1), steps=1)
-        assert str(caught.value) == f"the weights{which} at step 0 are all zero: nothing is left to average"
+            fit(
+                make(model, ignoring, batch_size=4, replicas=replicas),
+                X[:4],
+                np.full(4, -1),
+                steps=1,
+            )
+        assert (
+            str(caught.value)
+            == f"the weights{which} at step 0 are all zero: nothing is left to average"
+        )
 
 
 @pytest.mark.parametrize("replicas", [None, 2])
@@ -1071,7 +1449,9 @@ def test_a_weight_of_two_is_an_example_twice(outputs, replicas):
     np.testing.assert_allclose(weighted.history["loss"], twice.history["loss"], rtol=1e-13)
     np.testing.assert_allclose(weighted.params["W"], twice.params["W"], rtol=1e-12)
     np.testing.assert_allclose(
-        weighted.evaluate(X, y, weights=weights), twice.evaluate(np.repeat(X, weights, axis=0), np.repeat(y, weights, axis=0)), rtol=1e-13
+        weighted.evaluate(X, y, weights=weights),
+        twice.evaluate(np.repeat(X, weights, axis=0), np.repeat(y, weights, axis=0)),
+        rtol=1e-13,
     )
 
 
@@ -1088,7 +1468,10 @@ def test_weights_and_ignored_targets_together():
     weights = RNG.random(N)
     kept = np.where(SPARSE == -1, 0, weights)
     model = MLP((D, 8, 10), dtype=np.float64)
-    together, by_hand = make(model, ignoring, batch_size=N), make(model, softmax_cross_entropy, batch_size=N)
+    together, by_hand = (
+        make(model, ignoring, batch_size=N),
+        make(model, softmax_cross_entropy, batch_size=N),
+    )
     together.fit(X, SPARSE, weights=weights, steps=3, progress=False)
     by_hand.fit(X, np.maximum(SPARSE, 0), weights=kept, steps=3, progress=False)
     np.testing.assert_allclose(together.history["loss"], by_hand.history["loss"], rtol=1e-14)
@@ -1112,16 +1495,33 @@ def rebuilt(predictions, targets, reduction):
 
 @pytest.mark.parametrize("batch_size, accumulate", [(N, 1), (N // 2, 2)])
 @pytest.mark.parametrize("replicas", [None, 2])
-@pytest.mark.parametrize("loss", [plain, Ignoring(), lambda p, t, reduction: plain(p, t, reduction), rebuilt], ids=["function", "object", "lambda", "rebuilt"])
-def test_what_counts_comes_from_the_loss_however_it_is_written(loss, replicas, batch_size, accumulate):
+@pytest.mark.parametrize(
+    "loss",
+    [plain, Ignoring(), lambda p, t, reduction: plain(p, t, reduction), rebuilt],
+    ids=["function", "object", "lambda", "rebuilt"],
+)
+def test_what_counts_comes_from_the_loss_however_it_is_written(
+    loss, replicas, batch_size, accumulate
+):
     keep, factor = SPARSE != -1, 2 if loss is rebuilt else 1
     model = MLP((D, 8, 10), dtype=np.float64)
-    ignored = make(model, loss, batch_size=batch_size, accumulate=accumulate, replicas=replicas, schedule=Constant(0.05 / factor))
+    ignored = make(
+        model,
+        loss,
+        batch_size=batch_size,
+        accumulate=accumulate,
+        replicas=replicas,
+        schedule=Constant(0.05 / factor),
+    )
     removed = make(model, softmax_cross_entropy, batch_size=int(keep.sum()), replicas=replicas)
     fit(ignored, y=SPARSE, steps=4), fit(removed, X[keep], SPARSE[keep], steps=4)
-    np.testing.assert_allclose(ignored.history["loss"], factor * removed.history["loss"], rtol=1e-12)
+    np.testing.assert_allclose(
+        ignored.history["loss"], factor * removed.history["loss"], rtol=1e-12
+    )
     for name in removed.params:
-        np.testing.assert_allclose(ignored.params[name], removed.params[name], rtol=1e-9, atol=1e-14)
+        np.testing.assert_allclose(
+            ignored.params[name], removed.params[name], rtol=1e-9, atol=1e-14
+        )
     found, expected = ignored.evaluate(X, SPARSE), removed.evaluate(X[keep], SPARSE[keep])
     np.testing.assert_allclose(found, factor * expected, rtol=1e-12)
 
@@ -1130,10 +1530,15 @@ def test_class_weights_inside_a_loss_make_a_weighted_mean():
     classes = RNG.random(10)
 
     def weighed(predictions, targets, reduction):
-        return softmax_cross_entropy(predictions, targets, weights=classes[targets], reduction=reduction)
+        return softmax_cross_entropy(
+            predictions, targets, weights=classes[targets], reduction=reduction
+        )
 
     model = MLP((D, 8, 10), dtype=np.float64)
-    inside, outside = make(model, weighed, batch_size=N), make(model, softmax_cross_entropy, batch_size=N)
+    inside, outside = (
+        make(model, weighed, batch_size=N),
+        make(model, softmax_cross_entropy, batch_size=N),
+    )
     fit(inside, y=LABELS, steps=3)
     outside.fit(X, LABELS, weights=classes[LABELS], steps=3, progress=False)
     np.testing.assert_allclose(inside.history["loss"], outside.history["loss"], rtol=1e-13)
@@ -1147,7 +1552,9 @@ def test_an_example_of_weight_zero_may_have_an_infinite_loss():
 
     weights = np.ones(N)
     weights[3] = 0
-    trainer = make(loss=cliff, batch_size=N).fit(X, NUMBERS[1], weights=weights, steps=2, progress=False)
+    trainer = make(loss=cliff, batch_size=N).fit(
+        X, NUMBERS[1], weights=weights, steps=2, progress=False
+    )
     plainly = make(batch_size=N).fit(X, NUMBERS[1], weights=weights, steps=2, progress=False)
     assert same(trainer.params, plainly.params)
 
@@ -1157,7 +1564,9 @@ def test_weights_of_a_loss_in_another_shape_are_refused():
         loss = squared_error(predictions, targets, reduction="none")
         return Loss(loss.value, loss.gradient, np.ones(7))
 
-    with pytest.raises(ValueError, match=r"the loss returned weights of shape \(7,\) for values of shape \(7, 1\)"):
+    with pytest.raises(
+        ValueError, match=r"the loss returned weights of shape \(7,\) for values of shape \(7, 1\)"
+    ):
         fit(make(loss=wrong), steps=1)
 
 
@@ -1216,7 +1625,9 @@ def test_the_scale_multiplies_the_schedule_for_each_replica():
     np.testing.assert_allclose(before - trainer.params["b"], [[1.0], [0.5], [0.0]], atol=1e-15)
 
 
-@pytest.mark.parametrize("schedule", [lambda step: 0.5, Constant(0.5)], ids=["function", "schedule"])
+@pytest.mark.parametrize(
+    "schedule", [lambda step: 0.5, Constant(0.5)], ids=["function", "schedule"]
+)
 @pytest.mark.parametrize("replicas", [None, 2])
 def test_the_scale_multiplies_whatever_gives_the_rate(schedule, replicas):
     trainer = make(loss=pull, schedule=schedule, replicas=replicas)
@@ -1241,7 +1652,9 @@ def test_a_loss_that_is_infinite_for_one_replica_is_that_replicas_end(on_diverge
 
     trainer = make(loss=cliff, replicas=3, on_divergence=on_divergence)
     if on_divergence == "raise":
-        with pytest.raises(FloatingPointError, match=r"the losses of replicas \[1\] stopped being finite at step 0"):
+        with pytest.raises(
+            FloatingPointError, match=r"the losses of replicas \[1\] stopped being finite at step 0"
+        ):
             fit(trainer, steps=1)
         return
     fit(trainer, steps=1)

@@ -31,7 +31,10 @@ LABELS = RNG.integers(0, V, (3, 5))
 def params_of(model, seed=0, scale=1.0):
     """Parameters far from the small initial ones, so that no part of the model is nearly linear."""
     rng = np.random.default_rng(seed)
-    return {name: (value + scale * rng.normal(0, 0.3, value.shape)).astype(value.dtype) for name, value in model.init(rng).items()}
+    return {
+        name: (value + scale * rng.normal(0, 0.3, value.shape)).astype(value.dtype)
+        for name, value in model.init(rng).items()
+    }
 
 
 PARAMS = params_of(MODEL)
@@ -52,7 +55,9 @@ def slopes(function, x, weight, h=1e-6):
 
 
 def test_layer_norm_by_hand():
-    out, _ = layer_norm(np.array([[1.0, 3.0, 5.0]]), np.array([1.0, 2.0, 1.0]), np.array([0.0, 0.0, 10.0]))
+    out, _ = layer_norm(
+        np.array([[1.0, 3.0, 5.0]]), np.array([1.0, 2.0, 1.0]), np.array([0.0, 0.0, 10.0])
+    )
     unit = 2 / math.sqrt(8 / 3 + EPSILON)
     np.testing.assert_allclose(out, [[-unit, 0.0, unit + 10]], rtol=1e-15)
 
@@ -64,7 +69,12 @@ def test_a_constant_row_has_a_finite_norm():
 
 
 def test_layer_norm_backward_agrees_with_central_differences():
-    x, gain, bias, weight = RNG.normal(size=(4, 5)), RNG.normal(size=5), RNG.normal(size=5), RNG.normal(size=(4, 5))
+    x, gain, bias, weight = (
+        RNG.normal(size=(4, 5)),
+        RNG.normal(size=5),
+        RNG.normal(size=5),
+        RNG.normal(size=(4, 5)),
+    )
     found = layer_norm_backward(layer_norm(x, gain, bias)[1], weight)
     for place, gradient in enumerate(found):
         arguments = [x, gain, bias]
@@ -76,7 +86,12 @@ def test_layer_norm_backward_agrees_with_central_differences():
 
 
 def test_linear_backward_agrees_with_central_differences():
-    x, W, b, weight = RNG.normal(size=(4, 3)), RNG.normal(size=(3, 2)), RNG.normal(size=2), RNG.normal(size=(4, 2))
+    x, W, b, weight = (
+        RNG.normal(size=(4, 3)),
+        RNG.normal(size=(3, 2)),
+        RNG.normal(size=2),
+        RNG.normal(size=(4, 2)),
+    )
     found = linear_backward(linear(x, W, b)[1], weight)
     for place, gradient in enumerate(found):
         arguments = [x, W, b]
@@ -91,11 +106,14 @@ def test_linear_backward_agrees_with_central_differences():
 def test_attention_backward_agrees_with_central_differences(texts, length, heads):
     qkv, weight = RNG.normal(size=(texts * length, 24)), RNG.normal(size=(texts * length, 8))
     gradient = attention_backward(attention(qkv, texts, heads)[1], weight)
-    np.testing.assert_allclose(gradient, slopes(lambda x: attention(x, texts, heads)[0], qkv, weight), atol=1e-8)
+    np.testing.assert_allclose(
+        gradient, slopes(lambda x: attention(x, texts, heads)[0], qkv, weight), atol=1e-8
+    )
 
 
 def test_attention_with_huge_scores_picks_one_place():
-    # Two tokens, one head of width 1: the second attends to the first, whose key fits a thousand times better.
+    # Two tokens, one head of width 1: the second attends to the first, whose key fits a thousand
+    # times better.
     qkv = np.array([[1000.0, 1000.0, 5.0], [1000.0, -1000.0, 7.0]])
     out, cache = attention(qkv, 1, 1)
     assert out.tolist() == [[5.0], [5.0]]
@@ -111,7 +129,12 @@ def slowly(model, params, tokens):
     def norm(x, gain, bias):
         mean = sum(x) / len(x)
         variance = sum((value - mean) ** 2 for value in x) / len(x)
-        return np.array([g * (value - mean) / math.sqrt(variance + EPSILON) + b for value, g, b in zip(x, gain, bias)])
+        return np.array(
+            [
+                g * (value - mean) / math.sqrt(variance + EPSILON) + b
+                for value, g, b in zip(x, gain, bias)
+            ]
+        )
 
     size = model.width // model.heads
     stream = [params["E"][token] + params["P"][place] for place, token in enumerate(tokens)]
@@ -126,14 +149,21 @@ def slowly(model, params, tokens):
         for place, x in enumerate(stream):
             mixed = []
             for head in range(model.heads):
-                scores = [math.exp(q[place][head] @ k[other][head] / math.sqrt(size)) for other in range(place + 1)]
-                mixed.append(sum(s * v[other][head] for other, s in enumerate(scores)) / sum(scores))
+                scores = [
+                    math.exp(q[place][head] @ k[other][head] / math.sqrt(size))
+                    for other in range(place + 1)
+                ]
+                mixed.append(
+                    sum(s * v[other][head] for other, s in enumerate(scores)) / sum(scores)
+                )
             x = x + params[f"W_mix{i}"].T @ np.concatenate(mixed) + params[f"b_mix{i}"]
             h = norm(x, params[f"gain_mlp{i}"], params[f"bias_mlp{i}"])
             h = np.array([max(value, 0) for value in params[f"W_up{i}"].T @ h + params[f"b_up{i}"]])
             after.append(x + params[f"W_down{i}"].T @ h + params[f"b_down{i}"])
         stream = after
-    return np.array([[e @ norm(x, params["gain"], params["bias"]) for e in params["E"]] for x in stream])
+    return np.array(
+        [[e @ norm(x, params["gain"], params["bias"]) for e in params["E"]] for x in stream]
+    )
 
 
 @pytest.mark.parametrize("sizes", [(V, C, D, H, L), (3, 5, 6, 3, 1), (4, 9, 5, 1, 3)], ids=str)
@@ -151,7 +181,9 @@ def loss_of(params, tokens=TOKENS, labels=LABELS, model=MODEL):
 
 def gradients_of(params, tokens=TOKENS, labels=LABELS, model=MODEL, reduction="mean"):
     logits, cache = model.forward(params, tokens)
-    return model.backward(params, cache, softmax_cross_entropy(logits, labels, reduction=reduction).gradient)
+    return model.backward(
+        params, cache, softmax_cross_entropy(logits, labels, reduction=reduction).gradient
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -204,7 +236,9 @@ def test_a_short_text_uses_the_first_places_only():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("sizes, texts", [((V, C, D, H, L), 3), ((32, 16, 32, 4, 1), 8), ((5, 6, 4, 1, 1), 1)], ids=str)
+@pytest.mark.parametrize(
+    "sizes, texts", [((V, C, D, H, L), 3), ((32, 16, 32, 4, 1), 8), ((5, 6, 4, 1, 1), 1)], ids=str
+)
 def test_a_replica_is_the_run_alone_bit_for_bit(sizes, texts, dtype):
     model = Decoder(*sizes, dtype=dtype)
     runs = [params_of(model, seed) for seed in range(3)]
@@ -215,11 +249,15 @@ def test_a_replica_is_the_run_alone_bit_for_bit(sizes, texts, dtype):
         logits, cache = model.forward(stacked, tokens)
         gradient = softmax_cross_entropy(logits, labels, reduction="none").gradient
         gradients = model.backward(stacked, cache, gradient)
-        assert logits.dtype == dtype and {value.dtype for value in gradients.values()} == {np.dtype(dtype)}
+        assert logits.dtype == dtype and {value.dtype for value in gradients.values()} == {
+            np.dtype(dtype)
+        }
         for r, run in enumerate(runs):
             alone, cache = model.forward(run, tokens[r] if tokens.ndim == 3 else tokens)
             np.testing.assert_array_equal(logits[r], alone)
-            expected = model.backward(run, cache, softmax_cross_entropy(alone, labels[r], reduction="none").gradient)
+            expected = model.backward(
+                run, cache, softmax_cross_entropy(alone, labels[r], reduction="none").gradient
+            )
             for name, value in expected.items():
                 np.testing.assert_array_equal(gradients[name][r], value, err_msg=name)
 
@@ -235,7 +273,9 @@ PADDINGS = {
     "left": [PAD, PAD, PAD, 3, 0, 6],
     "both": [PAD, 3, 0, 6, PAD],
 }
-MIXED = np.array([PADDINGS["right"], PADDINGS["left"], [PAD, 4, PAD, 1, 5, 0], [PAD] * C, [1, 0, 3, 4, 5, 6]])
+MIXED = np.array(
+    [PADDINGS["right"], PADDINGS["left"], [PAD, 4, PAD, 1, 5, 0], [PAD] * C, [1, 0, 3, 4, 5, 6]]
+)
 
 
 @pytest.mark.parametrize("side", PADDINGS)
@@ -248,7 +288,10 @@ def test_a_padded_text_has_the_logits_and_the_gradients_that_it_has_alone(side):
     labels[real] = [0, 6, 1]
     cache = PADDED.forward(PARAMS, tokens)[1]
     gradient = softmax_cross_entropy(logits, labels, ignore_index=PAD).gradient
-    padded, expected = PADDED.backward(PARAMS, cache, gradient), gradients_of(PARAMS, TEXT, np.array([[0, 6, 1]]))
+    padded, expected = (
+        PADDED.backward(PARAMS, cache, gradient),
+        gradients_of(PARAMS, TEXT, np.array([[0, 6, 1]])),
+    )
     assert padded.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_allclose(padded[name], value, rtol=1e-10, atol=1e-14, err_msg=name)
@@ -268,7 +311,9 @@ def test_nobody_attends_to_padding_but_padding_itself():
     changed["E"][PAD] += 1
     before, after = PADDED.forward(PARAMS, tokens)[0], PADDED.forward(changed, tokens)[0]
     others = np.arange(V) != PAD
-    np.testing.assert_array_equal(before[0, [1, 3, 4, 5]][:, others], after[0, [1, 3, 4, 5]][:, others])
+    np.testing.assert_array_equal(
+        before[0, [1, 3, 4, 5]][:, others], after[0, [1, 3, 4, 5]][:, others]
+    )
     assert (before[0, [0, 2]][:, others] != after[0, [0, 2]][:, others]).any(axis=-1).all()
 
 
@@ -277,7 +322,9 @@ def test_the_gradients_of_padded_texts_agree_with_central_differences(name):
     weight = np.random.default_rng(7).normal(size=(*MIXED.shape, V))
     _, cache = PADDED.forward(PARAMS, MIXED)
     found = PADDED.backward(PARAMS, cache, weight)[name]
-    expected = slopes(lambda value: PADDED.forward(PARAMS | {name: value}, MIXED)[0], PARAMS[name], weight, h=1e-5)
+    expected = slopes(
+        lambda value: PADDED.forward(PARAMS | {name: value}, MIXED)[0], PARAMS[name], weight, h=1e-5
+    )
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -299,7 +346,9 @@ def test_a_replica_with_padding_is_the_run_alone_bit_for_bit(dtype):
     for tokens in (own, MIXED):
         logits, cache = model.forward(stacked, tokens)
         gradients = model.backward(stacked, cache, weight)
-        assert logits.dtype == dtype and {value.dtype for value in gradients.values()} == {np.dtype(dtype)}
+        assert logits.dtype == dtype and {value.dtype for value in gradients.values()} == {
+            np.dtype(dtype)
+        }
         for r, run in enumerate(runs):
             alone, cache = model.forward(run, tokens[r] if tokens.ndim == 3 else tokens)
             np.testing.assert_array_equal(logits[r], alone)
@@ -317,7 +366,9 @@ def test_training_on_padded_texts_is_training_on_the_texts_alone(side):
         # The first real token has nothing real before it, so it is no target on either side.
         x, y = tokens[:, :-1], np.where(tokens[:, :-1] == PAD, PAD, tokens[:, 1:])
         loss = functools.partial(softmax_cross_entropy, ignore_index=PAD)
-        return Trainer(model, loss, AdamW(), Constant(0.01), batch_size=4).fit(x, y, steps=10, progress=False)
+        return Trainer(model, loss, AdamW(), Constant(0.01), batch_size=4).fit(
+            x, y, steps=10, progress=False
+        )
 
     expected, found = train(MODEL, alone), train(PADDED, padded)
     np.testing.assert_allclose(found.history["loss"], expected.history["loss"], rtol=1e-9)
@@ -350,7 +401,11 @@ def test_the_initial_parameters_have_the_stated_sizes():
             assert np.all(value == (1 if name.startswith("gain") else 0))
     shapes = {name: value.shape for name, value in params.items() if name[-1] in "EP1"}
     assert shapes["E"] == (200, 64) and shapes["P"] == (100, 64)
-    assert shapes["W_qkv1"] == (64, 192) and shapes["W_up1"] == (64, 256) and shapes["W_down1"] == (256, 64)
+    assert (
+        shapes["W_qkv1"] == (64, 192)
+        and shapes["W_up1"] == (64, 256)
+        and shapes["W_down1"] == (256, 64)
+    )
 
 
 def test_the_first_loss_is_that_of_guessing():
@@ -366,9 +421,12 @@ def test_a_decoder_learns_to_continue_a_pattern(replicas):
     pattern = np.tile([3, 1, 4, 1, 5, 0], 4)
     texts = np.stack([pattern[start : start + C + 1] for start in range(6)])
     model = Decoder(V, C, 16, 2, 1)
-    trainer = Trainer(model, softmax_cross_entropy, AdamW(), Constant(0.01), batch_size=6, replicas=replicas)
+    trainer = Trainer(
+        model, softmax_cross_entropy, AdamW(), Constant(0.01), batch_size=6, replicas=replicas
+    )
     trainer.fit(texts[:, :-1], texts[:, 1:], steps=150, progress=False)
-    # After a 1 comes 4 or 5: a text that begins with it cannot know, so log 2 is left at 2 of 36 places.
+    # After a 1 comes 4 or 5: a text that begins with it cannot know, so log 2 is left at 2 of 36
+    # places.
     assert np.all(trainer.history["loss"][-1] < 0.1)
     assert np.all(trainer.evaluate(texts[:, :-1], texts[:, 1:]) > math.log(2) * 2 / 36 * 0.9)
     answers = trainer.predict(texts[:, :-1]).argmax(axis=-1)
@@ -378,22 +436,74 @@ def test_a_decoder_learns_to_continue_a_pattern(replicas):
 # --- Refusals ------------------------------------------------------------------------------------
 
 REFUSALS = [
-    (lambda: Decoder(V, C, 9, 2, 1), ValueError, "width must be a multiple of heads, received width=9 and heads=2"),
+    (
+        lambda: Decoder(V, C, 9, 2, 1),
+        ValueError,
+        "width must be a multiple of heads, received width=9 and heads=2",
+    ),
     (lambda: Decoder(0, C, 8, 2, 1), ValueError, "vocabulary must be at least 1, received 0"),
     (lambda: Decoder(V, C, 8, 2, 0), ValueError, "layers must be at least 1, received 0"),
     (lambda: Decoder(V, 2.5, 8, 2, 1), TypeError, "context must be a whole number, received 2.5"),
-    (lambda: Decoder(V, C, 8, 2, 1, padding=7), ValueError, "padding must be a token, 0 to 6, received 7"),
-    (lambda: Decoder(V, C, 8, 2, 1, padding=-1), ValueError, "padding must be a token, 0 to 6, received -1"),
-    (lambda: Decoder(V, C, 8, 2, 1, padding=1.0), TypeError, "padding must be a whole number, received 1.0"),
-    (lambda: Decoder(V, C, 8, 2, 1, np.float16), ValueError, "dtype must be float32 or float64 (or wider), received float16"),
-    (lambda: Decoder(V, C, 8, 2, 1, np.int32), TypeError, "dtype must be float32 or float64 (or wider), received int32"),
-    (lambda: MODEL.forward(PARAMS, np.zeros((2, 7), int)), ValueError, "tokens must have shape (..., n, T) with T at most 6, received (2, 7)"),
-    (lambda: MODEL.forward(PARAMS, np.zeros(3, int)), ValueError, "tokens must have shape (..., n, T) with T at most 6, received (3,)"),
-    (lambda: MODEL.forward(PARAMS, np.zeros((0, 3), int)), ValueError, "tokens must not be empty, received shape (0, 3)"),
-    (lambda: MODEL.forward(PARAMS, np.zeros((2, 3, 4), int)), ValueError, "tokens of shape (2, 3, 4) have an axis of replicas, the parameters have none"),
-    (lambda: MODEL.forward(PARAMS, [[0, 7]]), ValueError, "tokens must be 0 to 6, received 7 at index (0, 1)"),
-    (lambda: MODEL.forward(PARAMS, [[-1, 3]]), ValueError, "tokens must be 0 to 6, received -1 at index (0, 0)"),
-    (lambda: MODEL.forward(PARAMS, [[0.0]]), TypeError, "tokens must be whole numbers, received dtype float64"),
+    (
+        lambda: Decoder(V, C, 8, 2, 1, padding=7),
+        ValueError,
+        "padding must be a token, 0 to 6, received 7",
+    ),
+    (
+        lambda: Decoder(V, C, 8, 2, 1, padding=-1),
+        ValueError,
+        "padding must be a token, 0 to 6, received -1",
+    ),
+    (
+        lambda: Decoder(V, C, 8, 2, 1, padding=1.0),
+        TypeError,
+        "padding must be a whole number, received 1.0",
+    ),
+    (
+        lambda: Decoder(V, C, 8, 2, 1, np.float16),
+        ValueError,
+        "dtype must be float32 or float64 (or wider), received float16",
+    ),
+    (
+        lambda: Decoder(V, C, 8, 2, 1, np.int32),
+        TypeError,
+        "dtype must be float32 or float64 (or wider), received int32",
+    ),
+    (
+        lambda: MODEL.forward(PARAMS, np.zeros((2, 7), int)),
+        ValueError,
+        "tokens must have shape (..., n, T) with T at most 6, received (2, 7)",
+    ),
+    (
+        lambda: MODEL.forward(PARAMS, np.zeros(3, int)),
+        ValueError,
+        "tokens must have shape (..., n, T) with T at most 6, received (3,)",
+    ),
+    (
+        lambda: MODEL.forward(PARAMS, np.zeros((0, 3), int)),
+        ValueError,
+        "tokens must not be empty, received shape (0, 3)",
+    ),
+    (
+        lambda: MODEL.forward(PARAMS, np.zeros((2, 3, 4), int)),
+        ValueError,
+        "tokens of shape (2, 3, 4) have an axis of replicas, the parameters have none",
+    ),
+    (
+        lambda: MODEL.forward(PARAMS, [[0, 7]]),
+        ValueError,
+        "tokens must be 0 to 6, received 7 at index (0, 1)",
+    ),
+    (
+        lambda: MODEL.forward(PARAMS, [[-1, 3]]),
+        ValueError,
+        "tokens must be 0 to 6, received -1 at index (0, 0)",
+    ),
+    (
+        lambda: MODEL.forward(PARAMS, [[0.0]]),
+        TypeError,
+        "tokens must be whole numbers, received dtype float64",
+    ),
 ]
 
 

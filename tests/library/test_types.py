@@ -1,14 +1,16 @@
 """Every number type and every kind of array, for every public function: the result of float64, or a refusal in our words.
 
-An input is first rounded to its type; what float64 makes of the rounded numbers is the truth that the result in that type has to
-meet, to the type's precision. Infinity is right only where the truth is beyond the type. A refusal has to come from a
-line of this library, not from the inside of NumPy, and no warning may escape (conftest.py makes them errors).
+An input is first rounded to its type; what float64 makes of the rounded numbers is the truth that
+the result in that type has to meet, to the type's precision. Infinity is right only where the truth
+is beyond the type. A refusal has to come from a line of this library, not from the inside of NumPy,
+and no warning may escape (conftest.py makes them errors).
 """
 
 import functools
 import inspect
 import traceback
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -37,8 +39,16 @@ DISGUISES = {
 }
 # What no function may take: how it is made of an array, the error, and words of its message.
 NONSENSE = {
-    "masked": (lambda a: np.ma.array(a, mask=np.eye(1, a.size, dtype=bool).reshape(a.shape)), ValueError, "must not be masked"),
-    "a list with a masked entry": (lambda a: [np.ma.masked] * len(np.atleast_1d(a)), ValueError, "must not be masked"),
+    "masked": (
+        lambda a: np.ma.array(a, mask=np.eye(1, a.size, dtype=bool).reshape(a.shape)),
+        ValueError,
+        "must not be masked",
+    ),
+    "a list with a masked entry": (
+        lambda a: [np.ma.masked] * len(np.atleast_1d(a)),
+        ValueError,
+        "must not be masked",
+    ),
     "ragged": (lambda a: [[1.0, 2.0], [3.0]], ValueError, "rows of equal lengths"),
     "objects": (lambda a: a.astype(object), TypeError, "dtype object"),
     "a huge Python int": (lambda a: [2**70], TypeError, "dtype object"),
@@ -61,7 +71,9 @@ def outcome(call):
         return call(), None
     except (ValueError, TypeError) as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        assert "/trainlab/" in frame.filename, f"{type(error).__name__} from {frame.filename}: {error}"
+        assert "/trainlab/" in frame.filename, (
+            f"{type(error).__name__} from {frame.filename}: {error}"
+        )
         return None, error
 
 
@@ -134,8 +146,14 @@ def loss_of(name, arguments, **options):
 def check_loss(name, arguments, dtype, disguise=lambda a: a, **options):
     """Compare a loss with float64's, for arguments of the given type in the given disguise."""
     row = LOSSES[name]
-    typed = [np.asarray(a) if i in row.whole else np.asarray(a).astype(dtype) for i, a in enumerate(arguments)]
-    exact = [a if a.dtype.kind in "iub" and i in row.whole else a.astype(np.float64) for i, a in enumerate(typed)]
+    typed = [
+        np.asarray(a) if i in row.whole else np.asarray(a).astype(dtype)
+        for i, a in enumerate(arguments)
+    ]
+    exact = [
+        a if a.dtype.kind in "iub" and i in row.whole else a.astype(np.float64)
+        for i, a in enumerate(typed)
+    ]
     before = [a.copy() for a in typed]
     # A list has no type, so its numbers are float64.
     result_type = np.asarray(disguise(typed[0])).dtype
@@ -151,7 +169,11 @@ def check_loss(name, arguments, dtype, disguise=lambda a: a, **options):
         # A mean of float16 is a float: it can say more than float16 can.
         value_type = np.float64 if reduction != "none" and precision == np.float16 else precision
         assert_is_the_truth(ours.value, truth.value, value_type)
-        assert type(ours.gradient) is np.ndarray and ours.gradient.dtype == result_type and ours.gradient.dtype.isnative
+        assert (
+            type(ours.gradient) is np.ndarray
+            and ours.gradient.dtype == result_type
+            and ours.gradient.dtype.isnative
+        )
         assert_is_the_truth(ours.gradient, truth.gradient, precision)
     assert all(np.array_equal(a, b) for a, b in zip(typed, before))
 
@@ -167,7 +189,12 @@ def test_a_loss_of_any_type_is_that_of_float64(name, dtype):
 def test_a_loss_sees_through_every_kind_of_array(name, disguise):
     for dtype in ("f2", "f4", "f8", "u1", "i8"):
         check_loss(name, LOSSES[name].arguments, dtype, DISGUISES[disguise])
-    check_loss(name, LOSSES[name].arguments, "f4", weights=DISGUISES[disguise](np.array([1, 2, 0, 3][: len(LOSSES[name].arguments[0])], "f4")))
+    check_loss(
+        name,
+        LOSSES[name].arguments,
+        "f4",
+        weights=DISGUISES[disguise](np.array([1, 2, 0, 3][: len(LOSSES[name].arguments[0])], "f4")),
+    )
 
 
 @every_loss
@@ -175,10 +202,17 @@ def test_a_loss_sees_through_every_kind_of_array(name, disguise):
 def test_a_loss_of_huge_numbers_is_finite_wherever_the_type_is(name, dtype):
     row = LOSSES[name]
     for sign in (1, -1):
-        arguments = row.huge([np.asarray(a, np.float64) if i not in row.whole else a for i, a in enumerate(row.arguments)], sign * HUGE[dtype])
+        arguments = row.huge(
+            [
+                np.asarray(a, np.float64) if i not in row.whole else a
+                for i, a in enumerate(row.arguments)
+            ],
+            sign * HUGE[dtype],
+        )
         if name == "triplet" and sign < 0:
             continue  # a distance
-        # float64 has no wider type here to be compared with; of it this says that nothing is NaN and no warning escapes.
+        # float64 has no wider type here to be compared with; of it this says that nothing is NaN
+        # and no warning escapes.
         check_loss(name, arguments, dtype)
 
 
@@ -214,7 +248,12 @@ def test_a_loss_of_nothing_or_of_one_number_is_right_or_refused(name):
 
 @every_loss
 @quickly
-@given(st.data(), st.sampled_from(FLOATS), st.sampled_from(sorted(DISGUISES)), st.sampled_from([1e-3, 1.0, 30.0, None]))
+@given(
+    st.data(),
+    st.sampled_from(FLOATS),
+    st.sampled_from(sorted(DISGUISES)),
+    st.sampled_from([1e-3, 1.0, 30.0, None]),
+)
 def test_a_loss_of_any_numbers_is_that_of_float64(name, data, dtype, disguise, scale):
     row, scale = LOSSES[name], HUGE[dtype] if scale is None else scale
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
@@ -241,7 +280,10 @@ def test_a_loss_of_any_numbers_is_that_of_float64(name, data, dtype, disguise, s
         assert np.isfinite(np.asarray(mine)[fits]).all()
         # Nearby terms cancel, so digits are counted in units of the largest.
         size = max(1.0, float(np.abs(right[fits]).max(initial=0)))
-        assert (np.abs(np.asarray(mine, np.float64)[fits] - right[fits]) <= 200 * float(limits.eps) * size).all()
+        assert (
+            np.abs(np.asarray(mine, np.float64)[fits] - right[fits])
+            <= 200 * float(limits.eps) * size
+        ).all()
 
 
 # --- Numerics ------------------------------------------------------------------------------------
@@ -262,7 +304,9 @@ def public_functions(module):
     return {
         name
         for name, value in vars(module).items()
-        if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
+        if inspect.isfunction(value)
+        and value.__module__.startswith(module.__name__)
+        and not name.startswith("_")
     }
 
 
@@ -281,7 +325,9 @@ def test_a_numeric_function_of_any_type_is_that_of_float64(name, dtype, disguise
         typed = [a * np.array(scale, dtype) for a in typed]
         ours = function(*(DISGUISES[disguise](a) for a in typed))
         truth = function(*(a.astype(np.float64) for a in typed))
-        assert ours.dtype == (given_type.newbyteorder("=") if given_type.kind == "f" else np.float64)
+        assert ours.dtype == (
+            given_type.newbyteorder("=") if given_type.kind == "f" else np.float64
+        )
         assert_is_the_truth(ours, truth, dtype if dtype in FLOATS else np.float64)
 
 
@@ -326,7 +372,12 @@ def test_a_numeric_function_refuses_nonsense_in_our_words(name, kind):
         ([1.0], None, TypeError, "axis must be a whole number, received None"),
         ([[1.0]], (0, 1), TypeError, "axis must be a whole number, received (0, 1)"),
         ([], -1, ValueError, "the array must not be empty along axis -1, received shape (0,)"),
-        (np.ones((3, 0)), 1, ValueError, "the array must not be empty along axis 1, received shape (3, 0)"),
+        (
+            np.ones((3, 0)),
+            1,
+            ValueError,
+            "the array must not be empty along axis 1, received shape (3, 0)",
+        ),
     ],
     ids=str,
 )
@@ -339,7 +390,9 @@ def test_an_axis_that_is_none_is_refused(name, x, axis, error, message):
 def test_no_rows_give_no_results(name):
     x = np.ones((0, 3), "f4")
     result = getattr(numerics, name)(*(x,) * len(NUMERICS[name]))
-    assert result.shape == ((0,) if name == "log_sum_exp" else (0, 3)) and result.dtype == np.float32
+    assert (
+        result.shape == ((0,) if name == "log_sum_exp" else (0, 3)) and result.dtype == np.float32
+    )
 
 
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
@@ -348,7 +401,10 @@ def test_no_rows_give_no_results(name):
 def test_a_row_without_a_finite_maximum_has_no_softmax(name, bad, dtype):
     x = np.array([[0.0, 1.0], [bad, bad]], dtype)
     result, refusal = outcome(lambda: getattr(numerics, name)(x))
-    assert result is None and f"needs a finite maximum along axis -1, received {bad} at index (1, 0)" in str(refusal)
+    assert (
+        result is None
+        and f"needs a finite maximum along axis -1, received {bad} at index (1, 0)" in str(refusal)
+    )
     result, refusal = outcome(lambda: getattr(numerics, name)(x.T, axis=0))
     assert result is None and f"along axis 0, received {bad} at index (0, 1)" in str(refusal)
 
@@ -365,7 +421,9 @@ def test_unequal_shapes_have_no_product():
 
 
 def test_the_product_of_two_types_has_the_wider_one():
-    assert numerics.zero_safe_product(np.array([0, 2], "u1"), np.array([np.inf, 300], "f4")).tolist() == [0, 600]
+    assert numerics.zero_safe_product(
+        np.array([0, 2], "u1"), np.array([np.inf, 300], "f4")
+    ).tolist() == [0, 600]
     assert numerics.zero_safe_product(np.ones(1, "f4"), np.ones(1, "f2")).dtype == np.float32
 
 
@@ -378,8 +436,10 @@ SCHEDULES = {
     "StepSubtract": schedules.StepSubtract(0.5, 0.1, every=20, floor=0.1),
     "Piecewise": schedules.Piecewise([50, 1000], [0.5, 0.1, 0.2]),
     "Warmup": schedules.Warmup(schedules.Cosine(0.5, 1000), 300),
-    "Join": schedules.Join([schedules.Linear(0.5, 1000), schedules.InverseTime(0.5, 0.5, every=3)], [1000]),
-    "Linear": schedules.Linear(0.5, 1000, floor=0.1),
+    "Join": schedules.Join(
+        [schedules.LinearDecay(0.5, 1000), schedules.InverseTime(0.5, 0.5, every=3)], [1000]
+    ),
+    "LinearDecay": schedules.LinearDecay(0.5, 1000, floor=0.1),
     "Polynomial": schedules.Polynomial(0.5, 1000, power=3.0),
     "Cosine": schedules.Cosine(0.5, 1000),
     "CosineRestarts": schedules.CosineRestarts(0.5, 40, growth=2),
@@ -394,8 +454,12 @@ STEPS = np.array([[0, 1, 7, 19], [20, 49, 50, 127]])
 
 
 def test_every_schedule_has_a_row():
-    classes = {name for name, value in vars(schedules).items() if inspect.isclass(value) and issubclass(value, schedules.Schedule)}
-    assert classes - {"Schedule"} == set(SCHEDULES)
+    classes = {
+        value
+        for value in vars(schedules).values()
+        if inspect.isclass(value) and issubclass(value, schedules.Schedule)
+    }
+    assert {each.__name__ for each in classes - {schedules.Schedule}} == set(SCHEDULES)
 
 
 STEP_TYPES = WHOLE[:-1] + FLOATS + ["g"]
@@ -431,17 +495,37 @@ def test_a_schedule_refuses_nonsense_in_our_words(schedule, kind):
 @pytest.mark.parametrize(
     "step, error, message",
     [
-        (2**63, ValueError, "step must be at least 0 and below 2**63, received a number of 64 bits"),
+        (
+            2**63,
+            ValueError,
+            "step must be at least 0 and below 2**63, received a number of 64 bits",
+        ),
         (2**70, ValueError, "received a number of 71 bits"),
         (10**5000, ValueError, "received a number of 16610 bits"),
-        (-(2**70), ValueError, "step must be at least 0 and below 2**63, received a number of 71 bits"),
+        (
+            -(2**70),
+            ValueError,
+            "step must be at least 0 and below 2**63, received a number of 71 bits",
+        ),
         (np.uint64(2**63), ValueError, "received a number of 64 bits"),
-        (np.array([0, 2**63], "u8"), ValueError, "step must be below 2**63, received 9223372036854775808"),
-        (np.array([0, 2**63], ">u8"), ValueError, "step must be below 2**63, received 9223372036854775808"),
+        (
+            np.array([0, 2**63], "u8"),
+            ValueError,
+            "step must be below 2**63, received 9223372036854775808",
+        ),
+        (
+            np.array([0, 2**63], ">u8"),
+            ValueError,
+            "step must be below 2**63, received 9223372036854775808",
+        ),
         ([0, 2**64 - 1], ValueError, "step must be below 2**63, received 1.8446744073709552e+19"),
         (1e300, ValueError, "step must be below 2**63, received 1e+300"),
         (np.float16(np.inf), ValueError, "step must be finite and at least 0, received inf"),
-        (np.array([1, np.nan], "f2"), ValueError, "step must be finite and at least 0, received nan"),
+        (
+            np.array([1, np.nan], "f2"),
+            ValueError,
+            "step must be finite and at least 0, received nan",
+        ),
         (np.array([0, -1], "i1"), ValueError, "step must be finite and at least 0, received -1"),
         (np.array([True]), TypeError, "received dtype bool"),
         (np.True_, TypeError, "received dtype bool"),
@@ -461,7 +545,9 @@ def test_the_last_step_of_all_has_a_rate(schedule):
     last = 2**63 - 1
     rate = schedule(last)
     assert 0 <= rate <= 0.5
-    assert schedule(np.array([last])).tolist() == schedule(np.array([last], "u8")).tolist() == [rate]
+    assert (
+        schedule(np.array([last])).tolist() == schedule(np.array([last], "u8")).tolist() == [rate]
+    )
 
 
 @every_schedule
@@ -500,7 +586,10 @@ def test_an_extreme_schedule_has_the_rate_of_its_formula(schedule, step, rate):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: schedules.Linear(1.0, 2**62), "total_steps must be below 4611686018427387904, received 4611686018427387904"),
+        (
+            lambda: schedules.LinearDecay(1.0, 2**62),
+            "total_steps must be below 4611686018427387904, received 4611686018427387904",
+        ),
         (lambda: schedules.StepDecay(1.0, 0.5, 2**70), "every must be below"),
         (lambda: schedules.Piecewise([2**70], [1.0, 0.5]), "a boundary must be below"),
         (lambda: schedules.Join([schedules.Constant(1)] * 2, [2**70]), "a boundary must be below"),
@@ -510,7 +599,10 @@ def test_an_extreme_schedule_has_the_rate_of_its_formula(schedule, step, rate):
         (lambda: schedules.Cyclical(1.0, 2**62, 0.0), "half_cycle must be below"),
         (lambda: schedules.Warmup(schedules.Constant(1.0), 2**70), "steps must be below"),
         (lambda: schedules.WarmupStableDecay(1.0, 0, 2**70, 1), "stable_steps must be below"),
-        (lambda: schedules.Constant(10**400), "peak must be finite, received a whole number beyond the range of float"),
+        (
+            lambda: schedules.Constant(10**400),
+            "peak must be finite, received a whole number beyond the range of float",
+        ),
     ],
 )
 def test_a_length_that_no_array_can_count_is_refused(make, message):
@@ -528,7 +620,7 @@ EVIDENCE = {
     "bootstrap": (functools.partial(evidence.bootstrap, resamples=100), (FIRST,)),
 }
 # They take single numbers and words, no arrays.
-WITHOUT_ARRAYS = {"student_t_quantile", "confirm"}
+WITHOUT_ARRAYS = {"student_t_quantile", "confirm", "contest"}
 every_evidence = pytest.mark.parametrize("name", EVIDENCE)
 
 
@@ -552,7 +644,9 @@ def test_evidence_of_huge_numbers_is_finite(name, dtype):
     typed = [(a * (HUGE[dtype] / 100)).astype(dtype) for a in arguments]
     ours, small = function(*typed), function(*arguments)
     for field in ("mean", "low", "high"):
-        assert getattr(ours, field) == pytest.approx(getattr(small, field) * HUGE[dtype] / 100, rel=2e-3 if dtype == "f2" else 1e-6)
+        assert getattr(ours, field) == pytest.approx(
+            getattr(small, field) * HUGE[dtype] / 100, rel=2e-3 if dtype == "f2" else 1e-6
+        )
 
 
 @every_evidence
@@ -573,6 +667,8 @@ def test_unsigned_differences_do_not_wrap():
 
 def test_a_difference_or_a_ratio_beyond_every_number_is_said_so():
     result, refusal = outcome(lambda: evidence.paired([1e308, 0.0], [-1e308, 0.0]))
-    assert result is None and "differences must be finite, received inf at index (0,)" in str(refusal)
+    assert result is None and "differences must be finite, received inf at index (0,)" in str(
+        refusal
+    )
     assert evidence.Interval(1e3, 0.0, 1e4, n=3).exp().high == np.inf
     assert evidence.interval([1.7e308] * 10).mean == pytest.approx(1.7e308, rel=1e-15)

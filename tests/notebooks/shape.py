@@ -3,19 +3,29 @@
 A cell is named as pytest --nbval names it: "Cell 3" is the fourth code cell.
 """
 
+import ast
 import json
 import re
 
 import store
+from trainlab.evidence import MIME
 
 MAX_BYTES = 1_500_000
+MAX_LINES = 450
 MIN_ALT = 40
-EMPTY_ALT = re.compile(r"(?i)\s*(an? |the )?(image|figure|picture|plot|graph|chart|alt text)\b( of\b|:|\.|$)")
+EMPTY_ALT = re.compile(
+    r"(?i)\s*(an? |the )?(image|figure|picture|plot|graph|chart|alt text)\b( of\b|:|\.|$)"
+)
 MARKER = re.compile(r"#\s*(NBVAL_|PYTEST_VALIDATE)\w+")
 FOOTNOTE = re.compile(r"\[\^[\w-]+\]")
 # A slash that begins a word and has a second one behind it, a Windows drive, or somebody's home.
 PATH = re.compile(r"(?<![\w.)\]}<:/*$\\-])/\w[\w.+-]*/\w|\b[A-Z]:\\\w|(?<![\w\\])~/\w")
-BLOCK = re.compile(r"^`{3,}\{(exercise|solution)(-start)?\} *(\S*)\n((?: *:\w+:.*\n)*)", re.MULTILINE)
+SHOWN = {"text/plain", "image/png", MIME}
+GLUED = "application/papermill.record/"
+VERDICT_BOX = re.compile(r"^:::\{verdict\} (.+)$", re.MULTILINE)
+BLOCK = re.compile(
+    r"^`{3,}\{(exercise|solution)(-start)?\} *(\S*)\n((?: *:\w+:.*\n)*)", re.MULTILINE
+)
 
 
 def text_of(cell):
@@ -23,7 +33,9 @@ def text_of(cell):
     parts = [cell.source]
     for output in cell.outputs:
         parts += [output.get("text", ""), output.get("evalue", ""), *output.get("traceback", [])]
-        parts += [str(value) for mime, value in output.get("data", {}).items() if "image/" not in mime]
+        parts += [
+            str(value) for mime, value in output.get("data", {}).items() if "image/" not in mime
+        ]
     return "\n".join(parts)
 
 
@@ -51,9 +63,9 @@ def about_running(cell, number):
 
 def about_pictures(cell):
     mimes = [mime for output in cell.outputs for mime in output.get("data", {}) if "image/" in mime]
-    for mime in mimes:
-        if mime != "image/png":
-            yield f"stores {mime}: figures are PNG, shown with plt.show()"
+    for mime in {mime for output in cell.outputs for mime in output.get("data", {})}:
+        if mime.removeprefix(GLUED) not in SHOWN or mime == f"{GLUED}image/png":
+            yield f"stores {mime}: figures are PNG, shown with plt.show(), and the rest is text"
     if len(mimes) > 1:
         yield f"shows {len(mimes)} pictures, and a cell has one alt text"
     if mimes:
@@ -66,14 +78,67 @@ def about_prose(prose):
     titles = re.findall(r"^# .*", prose, re.MULTILINE)
     if len(titles) != 1 or not prose.startswith("# ") or not re.match(r"# \d+(\.\d+)* \S", prose):
         yield f"begins not with one title and the document's section number, but has {titles}"
-    for name in ("Predict", "Verdict"):
-        if f"{{admonition}} {name}\n:class: {name.lower()}\n" not in prose:
-            yield f"has no {name} box"
+    if "{admonition} Predict\n:class: predict\n" not in prose:
+        yield "has no Predict box"
     for name in ("Remember", "Further reading"):
         if not re.search(rf"^## {name}$", prose, re.MULTILINE):
             yield f"has no heading {name!r}"
     if note := FOOTNOTE.search(prose):
         yield f"has the footnote {note[0]}, which translation cannot carry"
+
+
+def about_claims(code, prose):
+    """A chapter ends in claims: records, which its verdict box shows; what else it glues, its text quotes."""
+    outputs = [output for cell in code for output in cell.outputs]
+    claims = [output["data"][MIME]["name"] for output in outputs if MIME in output.get("data", {})]
+    if not claims:
+        yield "makes no claim"
+    boxed = [name for names in VERDICT_BOX.findall(prose) for name in names.split()]
+    if sorted(boxed) != sorted(claims):
+        yield f"makes the claims {claims}, and has verdict boxes for {boxed}"
+    glued = [
+        output["metadata"]["scrapbook"]["name"]
+        for output in outputs
+        if "scrapbook" in output.get("metadata", {})
+    ]
+    for name in glued:
+        if name not in claims and not re.search(
+            rf"\{{glue:\w*\}}`{re.escape(name)}(:[^`]*)?`", prose
+        ):
+            yield f"glues {name!r}, which its text does not quote"
+
+
+def about_code(code):
+    """A chapter's code is its idea: what tunes is the library's contest, not a loop of its own."""
+    lines = sum(bool(line.strip()) for cell in code for line in cell.source.split("\n"))
+    if lines > MAX_LINES:
+        yield f"has {lines} lines of code; {MAX_LINES} is the most"
+    for number, cell in enumerate(code):
+        tree = ast.parse(
+            "".join(
+                line for line in cell.source.splitlines(True) if not line.startswith(("%", "!"))
+            )
+        )
+        handed_on = {
+            id(node.value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.keyword) and node.arg == "tuning_seeds"
+        }
+        handed_on |= {
+            id(value)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Dict)
+            for key, value in zip(node.keys, node.values)
+            if isinstance(key, ast.Constant) and key.value == "tuning_seeds"
+        }
+        for node in ast.walk(tree):
+            used = (
+                isinstance(node, ast.Name)
+                and isinstance(node.ctx, ast.Load)
+                and "TUNING" in node.id
+            )
+            if used and id(node) not in handed_on:
+                yield f"tunes by itself in cell {number}, with {node.id}: only a contest is given tuning_seeds"
 
 
 def about_exercises(prose):
@@ -94,7 +159,10 @@ def about_exercises(prose):
         elif ":class: dropdown" not in solutions[label]:
             yield f"shows the solution of {label} openly: it lacks ':class: dropdown'"
     for kind in ("exercise", "solution"):
-        starts, ends = (len(re.findall(rf"^`{{3,}}\{{{kind}-{edge}\}}", prose, re.MULTILINE)) for edge in ("start", "end"))
+        starts, ends = (
+            len(re.findall(rf"^`{{3,}}\{{{kind}-{edge}\}}", prose, re.MULTILINE))
+            for edge in ("start", "end")
+        )
         if starts != ends:
             yield f"has {starts} {kind}-start and {ends} {kind}-end"
 
@@ -103,21 +171,39 @@ def complaints(text):
     """Return what is wrong with the stored chapter in `text`, a list of sentences."""
     notebook = store.read(text)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    prose = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown") + "\n"
+    prose = (
+        "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown") + "\n"
+    )
     found = []
     for number, cell in enumerate(code):
-        found += [f"Cell {number} {words}" for words in (*about_running(cell, number), *about_pictures(cell))]
+        found += [
+            f"Cell {number} {words}"
+            for words in (*about_running(cell, number), *about_pictures(cell))
+        ]
         if path := PATH.search(text_of(cell)):
             found.append(f"Cell {number} names a place on one machine, '{path[0]}'")
-    found += [f"The chapter {words}" for words in (*about_prose(prose), *about_exercises(prose))]
+    found += [
+        f"The chapter {words}"
+        for words in (
+            *about_prose(prose),
+            *about_claims(code, prose),
+            *about_code(code),
+            *about_exercises(prose),
+        )
+    ]
     if path := PATH.search(prose):
         found.append(f"The chapter names a place on one machine, '{path[0]}'")
-    printed = "".join(output.get("text", "") for cell in code for output in cell.outputs)
+    outputs = [output for cell in code for output in cell.outputs]
+    printed = "".join(
+        output.get("text", "") or output.get("data", {}).get("text/plain", "") + "\n"
+        for output in outputs
+    )
     if not re.search(r"^Confirmed: ", printed, re.MULTILINE):
         found.append("The chapter confirms nothing")
-    found += [f"The chapter says {line!r}" for line in re.findall(r"^NOT CONFIRMED.*", printed, re.MULTILINE)]
-    if not re.search(r"^Verdict\b.*:", printed, re.MULTILINE):
-        found.append("The chapter prints no line that begins with 'Verdict'")
+    found += [
+        f"The chapter says {line!r}"
+        for line in re.findall(r"^NOT CONFIRMED.*", printed, re.MULTILINE)
+    ]
     size = len(json.dumps([cell.outputs for cell in code]))
     if size > MAX_BYTES:
         found.append(f"The chapter stores {size:,} bytes of outputs; {MAX_BYTES:,} is the most")

@@ -18,19 +18,26 @@ from pathlib import Path
 
 import nbclient
 import nbformat
-from kernels import own_files
 from nbval.plugin import get_sanitize_patterns
 from PIL import Image
 from traitlets.config import Config
+
+from kernels import own_files
 
 CELL_METADATA = {"tags", "mystnb"}
 OUTPUT_METADATA = {"scrapbook"}  # the names that glue gives
 NOTEBOOK_METADATA = {"mystnb", "myst"}
 KERNEL = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-    "language_info": {"file_extension": ".py", "mimetype": "text/x-python", "name": "python", "pygments_lexer": "ipython3"},
+    "language_info": {
+        "file_extension": ".py",
+        "mimetype": "text/x-python",
+        "name": "python",
+        "pygments_lexer": "ipython3",
+    },
 }
-# Of a frame outside the notebook its name is kept. Its lines would change with every edit of that file.
+# Of a frame outside the notebook its name is kept. Its lines would change with every edit of that
+# file.
 FRAME = re.compile(r"^File (.+?):\d+, (in .+)\n[\s\S]*", re.MULTILINE)
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 RULES = get_sanitize_patterns(Path(__file__).with_name("sanitize.cfg").read_text("utf-8"))
@@ -52,6 +59,20 @@ def clean(text):
     return text
 
 
+def small(png):
+    """The picture in a palette of 128 colours, a third of its bytes. One that has a palette stays as it is."""
+    image = Image.open(io.BytesIO(base64.b64decode(png)))
+    if image.mode == "P":
+        return png
+    paper = Image.new("RGBA", image.size, "white")
+    drawn = Image.alpha_composite(paper, image.convert("RGBA")).convert("RGB")
+    buffer = io.BytesIO()
+    drawn.quantize(128, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
+        buffer, "png", optimize=True
+    )
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
 def keep(metadata, names):
     return {name: value for name, value in metadata.items() if name in names and value}
 
@@ -63,18 +84,32 @@ def normal_outputs(outputs, count):
         if output.output_type == "stream":
             streams[output.name] = streams.get(output.name, "") + output.text
             continue
-        result += [nbformat.v4.new_output("stream", name=name, text=clean(streams[name])) for name in sorted(streams, reverse=True)]
+        result += [
+            nbformat.v4.new_output("stream", name=name, text=clean(streams[name]))
+            for name in sorted(streams, reverse=True)
+        ]
         streams = {}
         if output.output_type == "error":
             trace = [FRAME.sub(r"File \1, \2\n", clean(frame)) for frame in output.traceback]
-            output = nbformat.v4.new_output("error", ename=output.ename, evalue=clean(output.evalue), traceback=trace)
+            output = nbformat.v4.new_output(
+                "error", ename=output.ename, evalue=clean(output.evalue), traceback=trace
+            )
         else:
-            data = {mime: clean(value) if "text/" in mime else value for mime, value in output.data.items()}
-            output = nbformat.v4.new_output(output.output_type, data=data, metadata=keep(output.metadata, OUTPUT_METADATA))
+            data = {
+                mime: clean(value) if "text/" in mime else value
+                for mime, value in output.data.items()
+            }
+            data |= {mime: small(value) for mime, value in data.items() if mime == "image/png"}
+            output = nbformat.v4.new_output(
+                output.output_type, data=data, metadata=keep(output.metadata, OUTPUT_METADATA)
+            )
             if output.output_type == "execute_result":
                 output.execution_count = count
         result.append(output)
-    return result + [nbformat.v4.new_output("stream", name=name, text=clean(streams[name])) for name in sorted(streams, reverse=True)]
+    return result + [
+        nbformat.v4.new_output("stream", name=name, text=clean(streams[name]))
+        for name in sorted(streams, reverse=True)
+    ]
 
 
 def normal(notebook):
@@ -89,7 +124,9 @@ def normal(notebook):
             cell.outputs = normal_outputs(cell.outputs, cell.execution_count)
         cells.append(cell)
     metadata = {**keep(notebook.metadata, NOTEBOOK_METADATA), **KERNEL}
-    return nbformat.from_dict({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})
+    return nbformat.from_dict(
+        {"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+    )
 
 
 def pixels(png):
@@ -110,7 +147,10 @@ def execute(notebook, folder):
     """Run `notebook` in place, or raise RuntimeError naming the cell that stopped it."""
     started = []
     client = nbclient.NotebookClient(
-        notebook, kernel_name="python3", timeout=120, record_timing=False,
+        notebook,
+        kernel_name="python3",
+        timeout=120,
+        record_timing=False,
         config=Config(KernelManager=own_files()),
         resources={"metadata": {"path": str(folder)}},
         on_cell_start=lambda cell, cell_index: started.append(cell_index),
@@ -138,7 +178,11 @@ def refresh(path, check=False):
     if new != text:
         verdict = "would change" if check else "stored"
         if check:
-            sys.stdout.writelines(difflib.unified_diff(text.splitlines(True), new.splitlines(True), f"{path} (stored)", f"{path} (now)"))
+            sys.stdout.writelines(
+                difflib.unified_diff(
+                    text.splitlines(True), new.splitlines(True), f"{path} (stored)", f"{path} (now)"
+                )
+            )
         else:
             unfinished = path.with_suffix(".unfinished")
             unfinished.write_text(new, "utf-8")
@@ -150,13 +194,19 @@ def refresh(path, check=False):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notebooks", nargs="+", type=Path)
-    parser.add_argument("--check", action="store_true", help="store nothing; exit 1 if a notebook would change")
+    parser.add_argument(
+        "--check", action="store_true", help="store nothing; exit 1 if a notebook would change"
+    )
     options = parser.parse_args()
     for path in options.notebooks:
         if not path.is_file():
             parser.error(f"no notebook at {path}")
     with ThreadPoolExecutor(2) as pool:
-        return 0 if all(list(pool.map(lambda path: refresh(path, options.check), options.notebooks))) else 1
+        return (
+            0
+            if all(list(pool.map(lambda path: refresh(path, options.check), options.notebooks)))
+            else 1
+        )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 import store
 
 ROOT = Path(__file__).parents[2]
@@ -27,9 +28,15 @@ def tree(tmp_path):
 
 def make(tree):
     """Run the real target in `tree` with this environment, which it must not rebuild (-o)."""
-    surroundings = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "PYTEST_"))}
+    surroundings = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MAKE", "MFLAGS", "PYTEST_"))
+    }
     command = ["make", "-o", ".venv/.ready", "test-notebooks", "VENV=.venv", f"NOTEBOOKS={CHAPTER}"]
-    result = subprocess.run(command, cwd=tree, env=surroundings, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(
+        command, cwd=tree, env=surroundings, capture_output=True, text=True, timeout=300
+    )
     return result.returncode, result.stdout + result.stderr
 
 
@@ -43,7 +50,9 @@ def edit(path, pattern, replacement):
 def test_a_true_copy_is_green(tree):
     code, said = make(tree)
     assert code == 0, said
-    cells = sum(cell.cell_type == "code" for cell in store.read((tree / CHAPTER).read_text("utf-8")).cells)
+    cells = sum(
+        cell.cell_type == "code" for cell in store.read((tree / CHAPTER).read_text("utf-8")).cells
+    )
     assert f"{cells} passed" in said
 
 
@@ -51,8 +60,15 @@ def test_one_changed_digit_is_red(tree):
     path = tree / CHAPTER
     notebook = store.read(path.read_text("utf-8"))
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    number, output = next((n, o) for n, cell in enumerate(code) for o in cell.outputs if re.search(r"\d\.\d", o.get("text", "")))
-    output.text = re.sub(r"(\d\.)(\d)", lambda match: match[1] + str((int(match[2]) + 1) % 10), output.text, count=1)
+    number, output = next(
+        (n, o)
+        for n, cell in enumerate(code)
+        for o in cell.outputs
+        if re.search(r"\d\.\d", o.get("text", ""))
+    )
+    output.text = re.sub(
+        r"(\d\.)(\d)", lambda match: match[1] + str((int(match[2]) + 1) % 10), output.text, count=1
+    )
     path.write_text(store.write(notebook), "utf-8")
     status, said = make(tree)
     assert status != 0

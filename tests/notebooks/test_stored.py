@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
-import shape
 import yaml
+
+import shape
 
 ROOT = Path(__file__).parents[2]
 ALL = sorted(

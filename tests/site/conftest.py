@@ -7,7 +7,11 @@ IGNORED = {"genindex.html", "search.html", "py-modindex.html"}
 
 
 def built_pages():
-    return sorted(path for path in SITE.rglob("*.html") if path.name not in IGNORED and "_static" not in path.parts)
+    return sorted(
+        path
+        for path in SITE.rglob("*.html")
+        if path.name not in IGNORED and "_static" not in path.parts
+    )
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,8 @@ PIECE = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 CLOSES = {"{": "}", r"\left": r"\right"}
-# Three letters are taken for a word, and two where a swallowed \t, \b, \n or \r leaves just these of a name.
+# Three letters are taken for a word, and two where a swallowed \t, \b, \n or \r leaves just these
+# of a name.
 LOST = re.compile(r"[A-Za-z]{3,}|au|ar|eq|ho")
 
 
@@ -21,7 +22,11 @@ def about_rows(name, rows):
         right = len(set(rows)) == 1 and (rows[0] == 0 or rows[0] % 2 == 1)
     else:
         right = len(set(rows)) == 1
-    return [] if right else [f"has rows with {', '.join(map(str, rows))} & in {name}: was a \\\\ lost?"]
+    return (
+        []
+        if right
+        else [f"has rows with {', '.join(map(str, rows))} & in {name}: was a \\\\ lost?"]
+    )
 
 
 def complaints(formula):
@@ -49,10 +54,16 @@ def complaints(formula):
         elif part == r"\\":
             if not re.match(r"(\[[^]]*\])?\s*\\end\b", formula[piece.end() :]):
                 rows.append(0)
-        elif re.fullmatch(r"\\\s", part) and any(name not in (None, *CLOSES.values()) for name, _ in inside):
-            found.append(f"has a backslash and a space among rows, before {formula[piece.end() :][:12]!r}: was it a row break?")
+        elif re.fullmatch(r"\\\s", part) and any(
+            name not in (None, *CLOSES.values()) for name, _ in inside
+        ):
+            found.append(
+                f"has a backslash and a space among rows, before {formula[piece.end() :][:12]!r}: was it a row break?"
+            )
         elif piece["word"] and LOST.fullmatch(part):
-            found.append(f"has the word {part!r} as a product of letters: was a backslash lost, or is it \\text?")
+            found.append(
+                f"has the word {part!r} as a product of letters: was a backslash lost, or is it \\text?"
+            )
     if len(inside) > 1:
         found.append(f"ends where {inside[-1][0]} is due")
     elif inside[0][1] != [0]:

@@ -8,7 +8,14 @@ from urllib.parse import unquote, urlsplit
 
 import formulas
 
-LOADED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src", "video": "src"}
+LOADED = {
+    "script": "src",
+    "img": "src",
+    "link": "href",
+    "iframe": "src",
+    "source": "src",
+    "video": "src",
+}
 RAW_MARKUP = re.compile(r"\{(glue|ref|doc|cite|eq|term)[:}]|:::|```|No key ")
 FORMULA = re.compile(r"\s*\\[(\[](.*)\\[)\]]\s*", re.DOTALL)
 
@@ -19,7 +26,14 @@ class Page(HTMLParser):
     def __init__(self, html):
         super().__init__()
         self.language, self.title, self.headings = None, "", 0
-        self.ids, self.links, self.loads, self.pictures, self.text, self.formulas = set(), [], [], [], [], []
+        self.ids, self.links, self.loads, self.pictures, self.text, self.formulas = (
+            set(),
+            [],
+            [],
+            [],
+            [],
+            [],
+        )
         self._inside = []
         self.feed(html)
 
@@ -32,7 +46,11 @@ class Page(HTMLParser):
             self.ids.add(attributes["id"])
         if tag == "a" and attributes.get("href"):
             self.links.append(attributes["href"])
-        if tag in LOADED and attributes.get(LOADED[tag]) and attributes.get("rel") not in ("canonical", "next", "prev", "search"):
+        if (
+            tag in LOADED
+            and attributes.get(LOADED[tag])
+            and attributes.get("rel") not in ("canonical", "next", "prev", "search")
+        ):
             self.loads.append(attributes[LOADED[tag]])
         if tag == "img":
             self.pictures.append((attributes.get("src", ""), attributes.get("alt")))
@@ -80,7 +98,9 @@ def complaints(path):
     for match in RAW_MARKUP.finditer(" ".join(page.text)):
         found.append(f"markup was left raw: {match.group()}")
     for formula in page.formulas:
-        found += [f"formula {words}, in {formula.strip()}" for words in formulas.complaints(formula)]
+        found += [
+            f"formula {words}, in {formula.strip()}" for words in formulas.complaints(formula)
+        ]
     for address in page.links + page.loads:
         found += broken(Path(path), address)
     return found
@@ -96,6 +116,10 @@ def broken(path, address):
         target = target / "index.html"
     if not target.exists():
         return [f"link {address} leads to no file"]
-    if parts.fragment and target.suffix == ".html" and unquote(parts.fragment) not in parse(target).ids:
+    if (
+        parts.fragment
+        and target.suffix == ".html"
+        and unquote(parts.fragment) not in parse(target).ids
+    ):
         return [f"link {address} leads to no place on its page"]
     return []

@@ -1,6 +1,7 @@
 """Each complaint about a formula can be raised, and a good formula raises none."""
 
 import pytest
+
 from formulas import complaints
 
 GOOD = [
@@ -11,7 +12,10 @@ GOOD = [
     "\\begin{split}a \\\\\nb\\end{split}",
 ]
 BAD = [
-    (r"\begin{cases} -t_i & t_i s_i < 1 \ 0 & \text{otherwise} \end{cases}", "rows with 2 & in cases"),
+    (
+        r"\begin{cases} -t_i & t_i s_i < 1 \ 0 & \text{otherwise} \end{cases}",
+        "rows with 2 & in cases",
+    ),
     (r"\begin{cases} -t_i & t_i s_i < 1 \ 0 & \text{otherwise} \end{cases}", "was it a row break"),
     ("\\begin{cases} a & b \\\n c & d \\\\ e & f \\end{cases}", "was it a row break"),
     (r"\begin{cases} a & b \\ c \end{cases}", "rows with 1, 0 & in cases"),

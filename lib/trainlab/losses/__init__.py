@@ -7,23 +7,26 @@ Conventions, the same for every loss:
   example's own value. ``"sum"`` adds them up. ``"mean"`` divides the weighted sum by the
   sum of the weights.
 * `weights` multiply the values one by one and must have the shape of the unreduced values. With
-  ``reduction="none"`` the loss says how much each value counts in its attribute `weights`: those of the
-  call, and 0 for what is ignored, or ``None`` where every value counts once.
+  ``reduction="none"`` the loss says how much each value counts in its attribute `weights`: those of
+  the call, and 0 for what is ignored, or ``None`` where every value counts once.
 * Losses never broadcast: unequal shapes are a ``ValueError``.
-* Gradients and unreduced values have the floating-point type of the predictions; whole numbers, of any
-  type, become float64. float16 is computed in float64 and rounded once, at the end. Sums and means are
-  made in float64 and are a Python ``float``.
-* Where the right number is infinite, or too large for its type, the result is infinite, without a warning.
-* Masked entries, rows of unequal lengths, and anything but real numbers are refused: a ``ValueError`` or a ``TypeError``.
+* Gradients and unreduced values have the floating-point type of the predictions; whole numbers, of
+  any type, become float64. float16 is computed in float64 and rounded once, at the end. Sums and
+  means are made in float64 and are a Python ``float``.
+* Where the right number is infinite, or too large for its type, the result is infinite, without a
+  warning.
+* Masked entries, rows of unequal lengths, and anything but real numbers are refused: a
+  ``ValueError`` or a ``TypeError``.
 * At a kink, where a derivative does not exist, the gradient is 0 if 0 lies between the slopes on
   both sides, which it does for every loss here.
 
-In the formulas :math:`\hat y` are the predictions, :math:`y` the targets, :math:`z` or :math:`x` logits,
+In the formulas :math:`\hat y` are the predictions, :math:`y` the targets, :math:`z` or :math:`x`
+logits,
 :math:`p` predicted and :math:`q` target probabilities, :math:`\sigma` the sigmoid; :math:`i` counts examples,
 :math:`k` classes, and :math:`[\,\cdot\,]` is 1 where it is true and 0 elsewhere.
 
-Four files, in the order of the book: ``reduction`` (what all share), ``regression``,
-``classification``, and ``modern`` for losses between distributions, pairs and rankings.
+Files in the order of the book: ``regression``, ``classification``, ``distributions`` and ``pairs``;
+what all share is in ``reduction``, and what a trainer needs of any of them in ``sums``.
 """
 
 from trainlab.losses.classification import (
@@ -35,9 +38,17 @@ from trainlab.losses.classification import (
     soft_cross_entropy,
     softmax_cross_entropy,
 )
-from trainlab.losses.modern import distillation, info_nce, kl_divergence, preference, triplet
+from trainlab.losses.distributions import distillation, kl_divergence
+from trainlab.losses.pairs import info_nce, preference, triplet
 from trainlab.losses.reduction import REDUCTIONS, Loss
-from trainlab.losses.regression import absolute_error, gaussian_nll, huber, log_cosh, quantile, squared_error
+from trainlab.losses.regression import (
+    absolute_error,
+    gaussian_nll,
+    huber,
+    log_cosh,
+    quantile,
+    squared_error,
+)
 
 __all__ = [
     "Loss",

@@ -1,7 +1,7 @@
 """Losses for classes: what does a probability cost, once the class is known?
 
-Logits wherever there is a logit form. The two losses on probabilities at the end, the article's own,
-are there to be studied; in training their logarithms have lost digits that logits still hold.
+Logits wherever there is a logit form. The two losses on probabilities at the end, the article's
+own, are there to be studied; in training their logarithms have lost digits that logits still hold.
 """
 
 from collections.abc import Iterable
@@ -40,9 +40,9 @@ def softmax_cross_entropy(
     Computed so that the tails keep their digits: for a label that holds the largest logit,
     the loss is ``log1p`` of the *other* classes' sum, and its gradient minus that sum.
 
-    Class weights :math:`w` together with label smoothing mean two things. Here an example's whole loss,
-    smoothed as it is, is weighed with the weight of its label. PyTorch weighs each class's term of the
-    smoothed sum with the weight of that class:
+    Class weights :math:`w` together with label smoothing mean two things. Here an example's whole
+    loss, smoothed as it is, is weighed with the weight of its label. PyTorch weighs each class's
+    term of the smoothed sum with the weight of that class:
 
     .. math:: \text{here: } \frac{\sum_i w_{y_i} \ell_i}{\sum_i w_{y_i}}, \qquad
               \text{PyTorch: } \frac{\sum_i \big( (1 - \varepsilon)\, w_{y_i} (-\log p_{i y_i})
@@ -61,7 +61,8 @@ def softmax_cross_entropy(
         The share :math:`\varepsilon` of each target that is spread evenly over all K classes.
         Together with a logit of minus infinity the loss is infinite.
     ignore_index : int or sequence of int, optional
-        Rows with this label, or one of these, count for nothing: in the sum and in the mean's denominator.
+        Rows with this label, or one of these, count for nothing: in the sum and in the mean's
+        denominator.
     z_loss : float, at least 0
         The factor :math:`\zeta`.
     reduction : "mean", "sum" or "none"
@@ -69,8 +70,8 @@ def softmax_cross_entropy(
     Returns
     -------
     Loss
-        `value` in nats; `gradient` of shape (..., K). With ``reduction="none"`` its `weights` are 0 for
-        the ignored rows.
+        `value` in nats; `gradient` of shape (..., K). With ``reduction="none"`` its `weights` are 0
+        for the ignored rows.
 
     Raises
     ------
@@ -106,7 +107,9 @@ def softmax_cross_entropy(
         weights = checks.weights(weights, rows, logits.dtype)
     if kept is not None:
         if reduction == "mean" and not kept.any():
-            raise ValueError(f"all {labels.size} labels equal ignore_index={ignore_index}: nothing is left to average")
+            raise ValueError(
+                f"all {labels.size} labels equal ignore_index={ignore_index}: nothing is left to average"
+            )
         weights = np.where(kept, logits.dtype.type(1) if weights is None else weights, 0)
         if reduction == "mean":
             checks.weights(weights, rows, logits.dtype)
@@ -119,16 +122,20 @@ def softmax_cross_entropy(
     with np.errstate(all="ignore"):
         for start in range(0, len(flat), height):
             block = slice(start, start + height)
+            some = flat[block]
             # Where each row starts among all entries: one index reaches an entry quicker than two.
-            starts = np.arange(0, flat[block].size, classes)
-            peak = flat[block].reshape(-1)[starts + flat[block].argmax(axis=-1)]
-            # The maximum of a row is finite unless the row holds NaN, plus infinity or nothing else.
+            starts = np.arange(0, some.size, classes)
+            peak = some.reshape(-1)[starts + some.argmax(axis=-1)]
+            # The maximum of a row is finite unless the row holds NaN, plus infinity or nothing
+            # else.
             if not np.isfinite(peak).all():
                 row = start + int(np.argmin(np.isfinite(peak)))
                 index = tuple(int(i) for i in np.unravel_index(row, rows))
-                raise ValueError(f"logits need a finite maximum in each row, received {flat[row]} at index {index}")
+                raise ValueError(
+                    f"logits need a finite maximum in each row, received {flat[row]} at index {index}"
+                )
             values[block] = _cross_entropy_rows(
-                flat[block],
+                some,
                 starts + labels[block],
                 peak[:, None],
                 factor if weights is None else factor[block],
@@ -177,7 +184,11 @@ def _cross_entropy_rows(logits, label, peak, factor, smoothing, z_loss, gradient
 
 
 def soft_cross_entropy(
-    logits: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None = None, reduction: str = "mean"
+    logits: ArrayLike,
+    targets: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    reduction: str = "mean",
 ) -> Loss:
     r"""Cross-entropy between target probabilities and the softmax of logits.
 
@@ -244,15 +255,19 @@ def softmax_minus(logits, targets):
 
 
 def binary_cross_entropy(
-    logits: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None = None, reduction: str = "mean"
+    logits: ArrayLike,
+    targets: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    reduction: str = "mean",
 ) -> Loss:
     r"""Cross-entropy of yes and no, from one logit each.
 
     .. math:: \ell_i = (1 - y_i) \log(1 + e^{x_i}) + y_i \log(1 + e^{-x_i}), \qquad
               \frac{\partial \ell_i}{\partial x_i} = (1 - y_i)\,\sigma(x_i) - y_i\,\sigma(-x_i)
 
-    The gradient is :math:`\sigma(x) - y`, written so that it does not round to 0 where the answer is
-    sure and right. Cox (1958), *The regression analysis of binary sequences*.
+    The gradient is :math:`\sigma(x) - y`, written so that it does not round to 0 where the answer
+    is sure and right. Cox (1958), *The regression analysis of binary sequences*.
 
     Parameters
     ----------
@@ -309,9 +324,10 @@ def focal(
               \frac{\partial \ell_i}{\partial x_i}
                   = t_i\,a_i\,(1 - p_i)^\gamma \big(\gamma\, p_i \log p_i - (1 - p_i)\big)
 
-    with :math:`t_i = \pm 1` for yes and no, :math:`p_i = \sigma(t_i x_i)` the probability of the true
-    answer, and :math:`a_i = \alpha` for yes, :math:`1 - \alpha` for no, or 1 without `alpha`. Lin et al.
-    (2017), *Focal loss for dense object detection*. With ``gamma=0`` and no `alpha` it is
+    with :math:`t_i = \pm 1` for yes and no, :math:`p_i = \sigma(t_i x_i)` the probability of the
+    true answer, and :math:`a_i = \alpha` for yes, :math:`1 - \alpha` for no, or 1 without `alpha`.
+    Lin et al. (2017), *Focal loss for dense object detection*. With ``gamma=0`` and no `alpha` it
+    is
     :func:`binary_cross_entropy`.
 
     Parameters
@@ -358,13 +374,20 @@ def focal(
         return reduce_loss(-fade * log_right + 0, gradient, weights, reduction, dtype)
 
 
-def hinge(scores: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None = None, reduction: str = "mean") -> Loss:
+def hinge(
+    scores: ArrayLike,
+    targets: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    reduction: str = "mean",
+) -> Loss:
     r"""Hinge loss: nothing to pay once an answer is right by a margin of 1.
 
     .. math:: \ell_i = \max(0,\; 1 - t_i\, s_i), \qquad
               \frac{\partial \ell_i}{\partial s_i} = \begin{cases} -t_i & t_i\, s_i < 1 \\ 0 & \text{otherwise} \end{cases}
 
-    Cortes and Vapnik (1995), *Support-vector networks*. At the kink, :math:`t s = 1`, the gradient is 0.
+    Cortes and Vapnik (1995), *Support-vector networks*. At the kink, :math:`t s = 1`, the gradient
+    is 0.
 
     Parameters
     ----------
@@ -390,20 +413,27 @@ def hinge(scores: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None = 
     checks.either("targets", targets, (-1, 1))
     with np.errstate(all="ignore"):
         margin = targets * scores
-        return reduce_loss(np.maximum(1 - margin, 0), np.where(margin < 1, -targets, 0), weights, reduction, dtype)
+        return reduce_loss(
+            np.maximum(1 - margin, 0), np.where(margin < 1, -targets, 0), weights, reduction, dtype
+        )
 
 
 def cross_entropy(
-    predicted: ArrayLike, target: ArrayLike, *, weights: ArrayLike | None = None, reduction: str = "mean"
+    predicted: ArrayLike,
+    target: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    reduction: str = "mean",
 ) -> Loss:
     r"""Cross-entropy between probabilities: the article's form (section 2.2.2).
 
     .. math:: \ell_i = -\sum_k y_{ik} \log \hat y_{ik}, \qquad
               \frac{\partial \ell_i}{\partial \hat y_{ik}} = -\frac{y_{ik}}{\hat y_{ik}}
 
-    Shannon (1948), *A mathematical theory of communication*. Nothing is clipped: a probability of 0 for what happened costs infinity, with
-    an infinite gradient; :math:`0 \log 0 = 0`. Prefer :func:`softmax_cross_entropy` in training: a
-    probability next to 1 has already lost what its logit still knows.
+    Shannon (1948), *A mathematical theory of communication*. Nothing is clipped: a probability of 0
+    for what happened costs infinity, with an infinite gradient; :math:`0 \log 0 = 0`. Prefer
+    :func:`softmax_cross_entropy` in training: a probability next to 1 has already lost what its
+    logit still knows.
 
     Parameters
     ----------
@@ -435,7 +465,10 @@ def cross_entropy(
         ...
     ValueError: predicted must lie between 0 and 1, received 2.0 at index (0, 0)
     """
-    predicted, target = checks.distributions("predicted", predicted), checks.distributions("target", target)
+    predicted, target = (
+        checks.distributions("predicted", predicted),
+        checks.distributions("target", target),
+    )
     checks.same_shape(predicted, target, "predicted", "target")
     dtype, predicted = predicted.dtype, checks.wide(predicted)
     target = target.astype(predicted.dtype, copy=False)
@@ -447,7 +480,11 @@ def cross_entropy(
 
 
 def log_loss(
-    predicted: ArrayLike, target: ArrayLike, *, weights: ArrayLike | None = None, reduction: str = "mean"
+    predicted: ArrayLike,
+    target: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    reduction: str = "mean",
 ) -> Loss:
     r"""Log loss of a predicted probability of yes: the article's form (section 2.2.3).
 
@@ -489,7 +526,7 @@ def log_loss(
     with np.errstate(all="ignore"):
         yes = numerics.zero_safe_product(target, np.log(predicted))
         no = numerics.zero_safe_product(1 - target, np.log1p(-predicted))
-        gradient = numerics.zero_safe_product(1 - target, 1 / (1 - predicted)) - numerics.zero_safe_product(
-            target, 1 / predicted
-        )
+        gradient = numerics.zero_safe_product(
+            1 - target, 1 / (1 - predicted)
+        ) - numerics.zero_safe_product(target, 1 / predicted)
         return reduce_loss(-yes - no + 0, gradient, weights, reduction, dtype)

@@ -25,9 +25,10 @@ class Loss(_Pair):
     gradient : array
         The derivative of `value` with respect to the predictions, in their shape.
     weights : array in the shape of `value`, or None
-        How much each value counts in a mean. The values are multiplied by them already, so the mean is
-        ``value.sum() / weights.sum()``. ``None`` where every value counts once, and for ``"mean"`` and
-        ``"sum"``, where the weighing is over. No member of the pair: it is reached by its name alone.
+        How much each value counts in a mean. The values are multiplied by them already, so the mean
+        is ``value.sum() / weights.sum()``. ``None`` where every value counts once, and for
+        ``"mean"`` and ``"sum"``, where the weighing is over. No member of the pair: it is reached
+        by its name alone.
 
     Examples
     --------
@@ -40,7 +41,9 @@ class Loss(_Pair):
 
     weights: np.ndarray | None = None
 
-    def __new__(cls, value: float | np.ndarray, gradient: np.ndarray, weights: np.ndarray | None = None) -> "Loss":
+    def __new__(
+        cls, value: float | np.ndarray, gradient: np.ndarray, weights: np.ndarray | None = None
+    ) -> "Loss":
         self = super().__new__(cls, value, gradient)
         self.weights = weights
         return self
@@ -56,7 +59,8 @@ def weigh(weights, shape, reduction):
         return weights, 1.0
     if weights is None:
         return None, float(np.prod(shape))
-    # In a mean only their ratios count. A power of two rounds nothing, and then no sum of them overflows.
+    # In a mean only their ratios count. A power of two rounds nothing, and then no sum of them
+    # overflows.
     weights = np.ldexp(weights, -np.frexp(weights.max())[1])
     return weights, float(weights.sum(dtype=np.float64))
 
@@ -79,8 +83,9 @@ def reduce_values(values, weights, total, reduction):
 def reduce_loss(values, gradient, weights, reduction, dtype):
     """Weigh and reduce both: `gradient` holds the derivative of each value by itself.
 
-    Values and gradient come in the type they were computed in; `dtype` is that of the predictions. Each loss
-    silences NumPy around its formula and this: a number that is infinite in its type is no accident.
+    Values and gradient come in the type they were computed in; `dtype` is that of the predictions.
+    Each loss silences NumPy around its formula and this: a number that is infinite in its type is
+    no accident.
     """
     if weights is not None:
         weights = checks.weights(weights, values.shape, values.dtype)

@@ -10,7 +10,11 @@ from trainlab.losses.reduction import Loss, reduce_loss
 
 
 def squared_error(
-    predictions: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None = None, reduction: str = "mean"
+    predictions: ArrayLike,
+    targets: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    reduction: str = "mean",
 ) -> Loss:
     r"""Squared error; its mean is the MSE.
 
@@ -57,7 +61,11 @@ def squared_error(
 
 
 def absolute_error(
-    predictions: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None = None, reduction: str = "mean"
+    predictions: ArrayLike,
+    targets: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    reduction: str = "mean",
 ) -> Loss:
     r"""Absolute error; its mean is the MAE, and the constant that minimises it is the median.
 
@@ -127,11 +135,17 @@ def huber(
         size = np.abs(error)
         # One product for both branches, and none that squares a huge error.
         inner = np.minimum(size, delta)
-        return reduce_loss(inner * (size - inner / 2), np.clip(error, -delta, delta), weights, reduction, dtype)
+        return reduce_loss(
+            inner * (size - inner / 2), np.clip(error, -delta, delta), weights, reduction, dtype
+        )
 
 
 def log_cosh(
-    predictions: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None = None, reduction: str = "mean"
+    predictions: ArrayLike,
+    targets: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    reduction: str = "mean",
 ) -> Loss:
     r"""The logarithm of the hyperbolic cosine of the error: Huber's idea without a corner.
 
@@ -159,7 +173,9 @@ def log_cosh(
         size = np.abs(error)
         near = np.log1p(2 * np.sinh(np.minimum(size, 1) / 2) ** 2)
         far = size + np.log1p(np.exp(-2 * size)) - math.log(2)
-        return reduce_loss(np.where(size <= 1, near, far), np.tanh(error), weights, reduction, dtype)
+        return reduce_loss(
+            np.where(size <= 1, near, far), np.tanh(error), weights, reduction, dtype
+        )
 
 
 def quantile(
@@ -205,11 +221,17 @@ def quantile(
         error = predictions - targets
         values = np.where(error > 0, 1 - level, level) * np.abs(error)
         gradient = (1 - level) * (error > 0) - level * (error < 0)
-        return reduce_loss(values.astype(error.dtype), gradient.astype(error.dtype), weights, reduction, dtype)
+        return reduce_loss(
+            values.astype(error.dtype), gradient.astype(error.dtype), weights, reduction, dtype
+        )
 
 
 def gaussian_nll(
-    predictions: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None = None, reduction: str = "mean"
+    predictions: ArrayLike,
+    targets: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    reduction: str = "mean",
 ) -> Loss:
     r"""Negative log-likelihood of a normal distribution whose mean and variance are both predicted.
 
@@ -258,11 +280,14 @@ def gaussian_nll(
     mean, log_variance = predictions[..., 0], predictions[..., 1]
     # A variance too small for the type makes an infinite loss, which is what it is.
     with np.errstate(all="ignore"):
-        # Scaled before squaring, so that a small error over a small variance does not underflow first.
+        # Scaled before squaring, so that a small error over a small variance does not underflow
+        # first.
         scale = np.exp(-log_variance / 2)
         # A variance too large for the type leaves no distance, not even of an infinite error.
         distance = np.where((targets == mean) | (scale == 0), 0, (mean - targets) * scale)
         square = distance**2
         values = (math.log(2 * math.pi) + log_variance + square) / 2
         slope = np.where(distance == 0, 0, distance * scale)
-        return reduce_loss(values, np.stack([slope, (1 - square) / 2], axis=-1), weights, reduction, dtype)
+        return reduce_loss(
+            values, np.stack([slope, (1 - square) / 2], axis=-1), weights, reduction, dtype
+        )

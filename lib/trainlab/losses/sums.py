@@ -1,5 +1,7 @@
 """Sums over the examples of an update, for one run or for each of several: what a trainer needs of a loss."""
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -37,12 +39,16 @@ def weighed_sum(loss: Loss | tuple, weights: np.ndarray | None, axis: int) -> tu
     values: Any = loss[0]
     counts = getattr(loss, "weights", None)
     if counts is not None and counts.shape != values.shape:
-        raise ValueError(f"the loss returned weights of shape {counts.shape} for values of shape {values.shape}")
+        raise ValueError(
+            f"the loss returned weights of shape {counts.shape} for values of shape {values.shape}"
+        )
     if weights is None:
         runs = len(values) if axis else 1
         return _sum(values, axis), values.size // runs if counts is None else _sum(counts, axis)
     if weights.shape != values.shape[: weights.ndim]:
-        raise ValueError(f"weights have shape {weights.shape}, the losses {values.shape}; losses do not broadcast")
+        raise ValueError(
+            f"weights have shape {weights.shape}, the losses {values.shape}; losses do not broadcast"
+        )
     # One weight for an example of several numbers counts for each of them.
     weights = np.broadcast_to(_trailing(weights, values), values.shape)
     # What does not count may be infinite, and 0 * inf is NaN.
@@ -50,7 +56,49 @@ def weighed_sum(loss: Loss | tuple, weights: np.ndarray | None, axis: int) -> tu
     return value, _sum(weights if counts is None else weights * counts, axis)
 
 
-def gradient_of_mean(gradient: np.ndarray, weights: np.ndarray | None, total: float | np.ndarray) -> np.ndarray:
+def weighed_losses(
+    loss: Callable,
+    predictions: np.ndarray,
+    targets: np.ndarray,
+    weights: np.ndarray | None,
+    axis: int,
+    refuse: Callable,
+) -> tuple:
+    """Return the weighted sum of losses, its weight, the derivative of each loss, and which runs are lost.
+
+    A run is lost whose predictions or losses are not finite: ``refuse(lost, what)`` is called with the runs and what
+    it was. If it returns, their derivatives are NaN. Where no run is lost, the last is ``None``.
+
+    Parameters
+    ----------
+    loss : callable
+        As a trainer has it; asked for ``reduction="none"``.
+    predictions, targets, weights : arrays, the weights optional
+    axis : int
+        1 if the first axis is that of R replicas, otherwise 0.
+    refuse : callable
+    """
+    lost: Any = None
+    if not np.isfinite(predictions).all():
+        axes = tuple(range(axis, predictions.ndim))
+        lost = ~np.isfinite(predictions).all(axis=axes)
+        refuse(lost, "predictions")
+        predictions = np.where(np.expand_dims(lost, axes), 0, predictions)
+    found = loss(predictions, targets, reduction="none")
+    value, weight = weighed_sum(found, weights, axis)
+    gradient = found[1]
+    if not (np.isfinite(value).all() if axis else math.isfinite(value)):
+        refuse(~np.isfinite(value), "losses")
+        lost = ~np.isfinite(value) if lost is None else lost | ~np.isfinite(value)
+    if lost is not None:
+        rows = np.expand_dims(lost, tuple(range(axis, gradient.ndim)))
+        gradient = np.where(rows, gradient.dtype.type(np.nan), gradient)
+    return value, weight, gradient, lost
+
+
+def gradient_of_mean(
+    gradient: np.ndarray, weights: np.ndarray | None, total: float | np.ndarray
+) -> np.ndarray:
     """Return the gradient of a weighted sum over `total`, from the derivative of each value.
 
     Parameters
@@ -68,6 +116,16 @@ def gradient_of_mean(gradient: np.ndarray, weights: np.ndarray | None, total: fl
         return divided(gradient, total)
     share = _trailing(weights / _trailing(np.asarray(total, np.float64), weights), gradient)
     return np.where(share > 0, gradient, 0) * share.astype(gradient.dtype)
+
+
+def some_weight(weight: float | np.ndarray, step: int) -> float | np.ndarray:
+    """Return the weight of an update, or refuse one of 0: nothing is left to average."""
+    if type(weight) is not int and not np.all(weight > 0):  # a whole number counts examples
+        which = f" of replicas {np.flatnonzero(weight == 0).tolist()}" if np.ndim(weight) else ""
+        raise ValueError(
+            f"the weights{which} at step {step} are all zero: nothing is left to average"
+        )
+    return weight
 
 
 def divided(array: np.ndarray, total: float | np.ndarray) -> np.ndarray:

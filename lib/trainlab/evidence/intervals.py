@@ -1,4 +1,4 @@
-"""Evidence: paired comparisons over seeds, intervals, and verdicts in words.
+"""Paired comparisons over seeds, intervals, and verdicts in words.
 
 Two ways of training are compared on the same seeds: the same initial parameters, the same
 batches. The difference of each pair is free of what the two runs share, so its interval is
@@ -65,9 +65,10 @@ class Interval:
     def exp(self) -> "Interval":
         r"""Return the interval of a geometric mean, if this one is of logarithms.
 
-        The mean of logarithms is the logarithm of the geometric mean, and a difference of logarithms
-        that of a ratio. So ``paired(np.log(first), np.log(second)).exp()`` is the mean ratio of the
-        pairs. Ask for its verdict *before* you take the exponential: a ratio is always above 0.
+        The mean of logarithms is the logarithm of the geometric mean, and a difference of
+        logarithms that of a ratio. So ``paired(np.log(first), np.log(second)).exp()`` is the mean
+        ratio of the pairs. Ask for its verdict *before* you take the exponential: a ratio is always
+        above 0.
 
         Returns
         -------
@@ -147,15 +148,20 @@ def interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     """
     values = checks.finite("values", checks.floating("values", values)).astype(np.float64)
     if values.ndim != 1 or len(values) < 2:
-        raise ValueError(f"values must be at least two numbers in a row, received shape {values.shape}")
+        raise ValueError(
+            f"values must be at least two numbers in a row, received shape {values.shape}"
+        )
     checks.number("confidence", confidence, above=0, below=1)
-    # Scaled by a power of two, which rounds nothing, so that no sum and no square overflows on its way.
+    # Scaled by a power of two, which rounds nothing, so that no sum and no square overflows on its
+    # way.
     n, power = len(values), np.frexp(np.abs(values).max())[1]
     values = np.ldexp(values, -power)
     mean = float(values.mean())
     half = student_t_quantile((1 + confidence) / 2, n - 1) * float(values.std(ddof=1)) / np.sqrt(n)
     with np.errstate(all="ignore"):
-        mean, low, high = (float(np.ldexp(value, power)) for value in (mean, mean - half, mean + half))
+        mean, low, high = (
+            float(np.ldexp(value, power)) for value in (mean, mean - half, mean + half)
+        )
     return Interval(mean, low, high, n, confidence)
 
 
@@ -195,12 +201,14 @@ def paired(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Int
     return interval(checks.finite("differences", differences), confidence)
 
 
-def paired_all(arms: Mapping[str, ArrayLike], baseline: str, confidence: float = 0.95) -> dict[str, Interval]:
+def paired_all(
+    arms: Mapping[str, ArrayLike], baseline: str, confidence: float = 0.95
+) -> dict[str, Interval]:
     r"""Return the paired interval of every arm against one of them, sound for all of them together.
 
     With m comparisons each interval has the confidence :math:`1 - (1 - c) / m`, so that all of them
-    hold at once with confidence :math:`c` at least. Without it, of twenty arms that do nothing one is
-    expected to look better. Dunn (1961), *Multiple comparisons among means*.
+    hold at once with confidence :math:`c` at least. Without it, of twenty arms that do nothing one
+    is expected to look better. Dunn (1961), *Multiple comparisons among means*.
 
     Parameters
     ----------
@@ -232,7 +240,9 @@ def paired_all(arms: Mapping[str, ArrayLike], baseline: str, confidence: float =
     checks.one_of("baseline", baseline, tuple(arms))
     others = [name for name in arms if name != baseline]
     if not others:
-        raise ValueError(f"arms must hold another arm than the baseline, received {baseline!r} alone")
+        raise ValueError(
+            f"arms must hold another arm than the baseline, received {baseline!r} alone"
+        )
     checks.number("confidence", confidence, above=0, below=1)
     each = 1 - (1 - confidence) / len(others)
     return {name: paired(arms[name], arms[baseline], each) for name in others}
@@ -249,8 +259,8 @@ def bootstrap(
     r"""Return a statistic of `values` with its percentile bootstrap interval.
 
     For what has no formula: a median, a quantile, a ratio. The seeds are drawn again, with
-    replacement, and the middle :math:`c` of the statistics is the interval. Efron (1979), *Bootstrap
-    methods: another look at the jackknife*. With few values it is too narrow; for a
+    replacement, and the middle :math:`c` of the statistics is the interval. Efron (1979),
+    *Bootstrap methods: another look at the jackknife*. With few values it is too narrow; for a
     mean, :func:`interval` is the better choice.
 
     Parameters
@@ -319,4 +329,9 @@ def confirm(sentence: str, holds: bool) -> None:
     """
     if not isinstance(holds, (bool, np.bool_)):
         raise TypeError(f"holds must be True or False, received {holds!r}")
-    print(f"Confirmed: {sentence}" if holds else f"NOT CONFIRMED in this run: {sentence}")
+    print(confirmation(sentence, holds))
+
+
+def confirmation(sentence: str, holds: bool) -> str:
+    """Return the line that says whether a sentence holds in this run."""
+    return f"Confirmed: {sentence}" if holds else f"NOT CONFIRMED in this run: {sentence}"

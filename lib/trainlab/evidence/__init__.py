@@ -1,0 +1,34 @@
+"""Evidence: intervals over seeds, the fair comparison, and the claim that comes of it.
+
+What the book means by *fair* is one call, :func:`contest`. What it found is read with intervals
+over seeds: in pairs, because two arms with the same seed share initial parameters and batches. And
+what a chapter says in the end is one record, a :class:`Claim`.
+"""
+
+from trainlab.evidence.claims import MIME, Claim
+from trainlab.evidence.contests import Arm, Contest, Task, contest
+from trainlab.evidence.intervals import (
+    Interval,
+    bootstrap,
+    confirm,
+    interval,
+    paired,
+    paired_all,
+    student_t_quantile,
+)
+
+__all__ = [
+    "Arm",
+    "Task",
+    "contest",
+    "Contest",
+    "Claim",
+    "MIME",
+    "Interval",
+    "interval",
+    "paired",
+    "paired_all",
+    "bootstrap",
+    "confirm",
+    "student_t_quantile",
+]

@@ -1,0 +1,482 @@
+"""The fair comparison: what is chosen, on which seeds, what is judged, and what is said of it."""
+
+import functools
+import re
+
+import numpy as np
+import pytest
+
+from trainlab import data, losses, models
+from trainlab.evidence import Arm, Task, contest, paired, paired_all
+from trainlab.optimizers import SGD
+from trainlab.schedules import Constant, LinearDecay
+from trainlab.trainer import Trainer
+
+SPLIT = data.diabetes()
+TASK = Task(
+    models.Linear(10, 1, dtype=np.float64), losses.squared_error, SPLIT, updates=12, batch_size=8
+)
+
+
+def single(schedule, seed, *, task=TASK, split=SPLIT):
+    """One run alone, by the Trainer."""
+    trainer = Trainer(
+        task.model, task.loss, task.optimizer, schedule, batch_size=task.batch_size, seed=seed
+    )
+    return trainer.fit(*split.train, steps=task.updates, progress=False)
+
+
+def made(settings, seeds):
+    """A task without a training: the lower `a` the better with tuning seeds, the higher the better with fresh ones."""
+    a = np.array([setting["a"] for setting in settings], float)[:, None]
+    seeds = np.array(seeds)
+    return {"choose": a + 0 * seeds, "judge": np.where(seeds >= 100, np.nan, 10 * a + seeds)}
+
+
+# --- Arms
+
+
+def test_an_arm_tries_every_combination_in_order():
+    arm = Arm(a=[1, 2], b=(3.0, 4.0))
+    assert arm.trials == [
+        {"a": 1, "b": 3.0},
+        {"a": 1, "b": 4.0},
+        {"a": 2, "b": 3.0},
+        {"a": 2, "b": 4.0},
+    ]
+    assert arm.setting({"a": 1, "b": 3.0}) == {"a": 1, "b": 3.0}
+
+
+def test_an_arm_without_choices_has_one_trial():
+    arm = Arm(lambda: Constant(0.1))
+    assert (
+        arm.trials == [{}]
+        and arm.setting({}) == {"schedule": Constant(0.1)}
+        and arm.edges({}) == {}
+    )
+
+
+def test_a_recipe_makes_a_schedule_or_options():
+    assert Arm(Constant, peak=[0.1]).setting({"peak": 0.1}) == {"schedule": Constant(0.1)}
+    assert Arm(lambda r: {"max_norm": r}, r=[2.0]).setting({"r": 2.0}) == {"max_norm": 2.0}
+
+
+@pytest.mark.parametrize(
+    "choices, values, edges",
+    [
+        ({"a": [3, 1, 2]}, {"a": 1}, {"a": "lowest"}),
+        ({"a": [3, 1, 2]}, {"a": 3}, {"a": "highest"}),
+        ({"a": [3, 1, 2]}, {"a": 2}, {}),
+        ({"a": np.array([0.1, 0.2])}, {"a": 0.2}, {"a": "highest"}),
+        ({"a": [5], "b": [1, 2, 3]}, {"a": 5, "b": 2}, {}),  # of one value there is no choice
+        (
+            {"a": ["x", "y"], "b": [1, 2]},
+            {"a": "x", "b": 1},
+            {"b": "lowest"},
+        ),  # names have no order
+    ],
+)
+def test_edges_are_those_of_the_values_not_of_their_places(choices, values, edges):
+    assert Arm(**choices).edges(values) == edges
+
+
+@pytest.mark.parametrize(
+    "make, error, words",
+    [
+        (lambda: Arm("cosine"), TypeError, "a recipe must be callable, received 'cosine'"),
+        (
+            lambda: Arm(peak=0.1),
+            TypeError,
+            "peak must be a list of values to choose from, received 0.1",
+        ),
+        (
+            lambda: Arm(name="abc"),
+            TypeError,
+            "name must be a list of values to choose from, received 'abc'",
+        ),
+        (
+            lambda: Arm(peak=[]),
+            ValueError,
+            "peak must be a list of different values, at least one, received []",
+        ),
+        (lambda: Arm(peak=[0.1, 0.2, 0.1]), ValueError, "received [0.1, 0.2, 0.1]"),
+    ],
+)
+def test_arms_refuse(make, error, words):
+    with pytest.raises(error, match=re.escape(words)):
+        make()
+
+
+# --- Tasks
+
+
+def test_a_task_trains_each_setting_with_each_seed_as_the_trainer_does():
+    schedules, seeds = [Constant(0.1), LinearDecay(0.2, 12)], [3, 5, 8]
+    found = TASK([{"schedule": schedule} for schedule in schedules], seeds)
+    assert list(found) == ["train", "validation", "test"]
+    for a, schedule in enumerate(schedules):
+        for s, seed in enumerate(seeds):
+            alone = single(schedule, seed)
+            for name, part in SPLIT._asdict().items():
+                assert found[name][a, s] == alone.evaluate(*part)
+
+
+def test_settings_may_change_everything_and_keep_their_order():
+    settings = [
+        {"schedule": Constant(0.1)},
+        {"schedule": Constant(0.1), "batch_size": 16},
+        {"schedule": Constant(0.05)},
+        {"schedule": Constant(0.1), "optimizer": SGD(momentum=0.5)},
+        {"schedule": Constant(0.02), "batch_size": 16},
+    ]
+    found = TASK(settings, [0, 1])["train"]
+    for row, setting in zip(found, settings):
+        task = TASK.but(**{name: value for name, value in setting.items() if name != "schedule"})
+        assert row.tolist() == [
+            single(setting["schedule"], seed, task=task).evaluate(*SPLIT.train) for seed in (0, 1)
+        ]
+
+
+def test_what_is_trained_together_is_decided_by_parts():
+    calls = []
+
+    def measure(trainer, split):
+        calls.append(len(trainer.seeds))
+        return {"loss": trainer.evaluate(*split.train)}
+
+    def setting(rate, delta, masks=None):
+        return {
+            "schedule": Constant(rate),
+            "loss": functools.partial(losses.huber, delta=delta),
+            "callback": masks,
+        }
+
+    task = TASK.but(measure=measure)
+    task([setting(0.1, 1.0), setting(0.1, 2.0), setting(0.05, 1.0), setting(0.02, 1.0)], [0, 1])
+    assert calls == [6, 2]
+    array = np.zeros(2)
+    calls.clear()
+    options = [
+        {"schedule": Constant(0.1), "loss": functools.partial(marked, mark=mark)}
+        for mark in (array, array, np.zeros(2))
+    ]
+    task(options, [0])
+    assert calls == [2, 1]  # arrays are the same if they are one
+
+
+def marked(predictions, targets, reduction, mark):
+    return losses.squared_error(predictions, targets, reduction=reduction)
+
+
+def test_a_split_that_is_a_function_gives_each_seed_its_own_examples():
+    found = TASK.but(split=data.diabetes)(
+        [{"schedule": Constant(0.1)}, {"schedule": Constant(0.05)}], [4, 7]
+    )
+    for a, rate in enumerate((0.1, 0.05)):
+        for s, seed in enumerate((4, 7)):
+            split = data.diabetes(seed)
+            assert found["test"][a, s] == single(Constant(rate), seed, split=split).evaluate(
+                *split.test
+            )
+
+
+def test_a_task_measures_what_it_is_told_and_on_the_way():
+    def length(trainer, split):
+        assert split is SPLIT
+        return {
+            "length": np.abs(trainer.params["W"][..., 0]),
+            "step": np.full(len(trainer.seeds), trainer.step),
+        }
+
+    found = TASK.but(measure=length, every=5)([{"schedule": Constant(0.1)}], [0, 1, 2])
+    assert found["length"].shape == (1, 3, 10) and found["curve/length"].shape == (1, 3, 10, 2)
+    assert found["step"].tolist() == [[12] * 3] and found["curve/step"].tolist() == [[[5, 10]] * 3]
+
+
+def test_a_task_hands_its_other_options_on():
+    seen = []
+    task = TASK.but(
+        max_norm=0.5,
+        accumulate=2,
+        callback=lambda trainer: seen.append((trainer.max_norm, trainer.accumulate)),
+        updates=3,
+    )
+    task([{"schedule": Constant(0.1)}], [0])
+    assert seen == [(0.5, 2)] * 3 and task.budget == "3 updates of 16 examples"
+
+
+def test_a_task_takes_the_shared_schedule_where_a_setting_has_none():
+    found = TASK.but(schedule=Constant(0.1))([{"batch_size": 8}], [0])
+    assert found["train"][0, 0] == single(Constant(0.1), 0).evaluate(*SPLIT.train)
+
+
+def test_a_diverged_run_is_a_result():
+    found = TASK.but(updates=200)(
+        [{"schedule": Constant(1e6)}, {"schedule": Constant(0.01)}], [0, 1]
+    )
+    assert np.isposinf(found["test"][0]).all() and np.isfinite(found["test"][1]).all()
+
+
+def test_a_task_refuses_an_option_it_does_not_have():
+    with pytest.raises(
+        ValueError, match="an option of a task must be one of .* received 'batchsize'"
+    ):
+        TASK([{"schedule": Constant(0.1), "batchsize": 4}], [0])
+
+
+# --- Contests
+
+
+ARMS = {"one": Arm(a=[3, 1, 2]), "two": Arm(a=[5, 6, 4.5])}
+
+
+def test_each_arm_is_chosen_by_itself_and_judged_on_fresh_seeds():
+    found = contest(made, ARMS, by="choose", tuning_seeds=[100, 101], seeds=[0, 1, 2])
+    assert found.chosen == {"one": {"a": 1}, "two": {"a": 4.5}}
+    assert found.at_the_edge == {"one": {"a": "lowest"}, "two": {"a": "lowest"}}
+    assert found["judge"]["one"].tolist() == [10, 11, 12] and found["judge"]["two"].tolist() == [
+        45,
+        46,
+        47,
+    ]
+    assert found.tuning["choose"]["one"].tolist() == [[3, 3], [1, 1], [2, 2]]
+    assert (found.by, found.tuning_seeds, found.seeds) == ("choose", [100, 101], [0, 1, 2])
+
+
+def test_the_mean_over_the_tuning_seeds_decides_and_a_lost_run_is_as_bad_as_can_be():
+    table = {1: [1.0, 9.0], 2: [4.0, 4.0], 3: [0.0, np.nan], 4: [0.0, np.inf]}
+
+    def task(settings, seeds):
+        return {
+            "loss": np.array(
+                [[table[setting["a"]][seed % 100 % 2] for seed in seeds] for setting in settings]
+            )
+        }
+
+    found = contest(
+        task, {"it": Arm(a=[1, 2, 3, 4])}, by="loss", tuning_seeds=[100, 101], seeds=[0, 1]
+    )
+    assert found.chosen == {"it": {"a": 2}} and found.at_the_edge == {}
+
+
+def test_of_a_tie_the_first_is_chosen_whatever_the_rounding():
+    shares = {1: 0.5, 2: 0.1 + 0.2, 3: 0.3, 4: 0.3}  # 0.1 + 0.2 is a little above 0.3
+
+    def task(settings, seeds):
+        return {"loss": np.array([[shares[setting["a"]] for _ in seeds] for setting in settings])}
+
+    found = contest(task, {"it": Arm(a=[1, 2, 3, 4])}, by="loss", tuning_seeds=[100], seeds=[0, 1])
+    assert shares[2] > shares[3] and found.chosen == {"it": {"a": 2}}
+
+
+def test_where_every_trial_is_lost_the_first_is_judged():
+    def task(settings, seeds):
+        return {"loss": np.full((len(settings), len(seeds)), np.inf)}
+
+    found = contest(task, {"it": Arm(a=[1, 2])}, by="loss", tuning_seeds=[100], seeds=[0, 1])
+    assert found.chosen == {"it": {"a": 1}} and found.lost("loss", "it") == 2
+
+
+def test_a_contest_of_trainings_is_its_two_halves_by_hand():
+    arms = {
+        "constant": Arm(Constant, peak=[0.1, 0.01]),
+        "linear": Arm(lambda peak: LinearDecay(peak, 12), peak=[0.2, 0.02]),
+    }
+    found = contest(
+        TASK, arms, by="validation", tuning_seeds=[100, 101], seeds=[0, 1, 2], progress=False
+    )
+    for name, schedules in {
+        "constant": [Constant(0.1), Constant(0.01)],
+        "linear": [LinearDecay(0.2, 12), LinearDecay(0.02, 12)],
+    }.items():
+        means = [
+            np.mean([single(schedule, seed).evaluate(*SPLIT.validation) for seed in (100, 101)])
+            for schedule in schedules
+        ]
+        best = schedules[int(np.argmin(means))]
+        assert found.settings[name] == {"schedule": best}
+        assert found["test"][name].tolist() == [
+            single(best, seed).evaluate(*SPLIT.test) for seed in (0, 1, 2)
+        ]
+
+
+def test_curves_are_measured_where_they_are_judged_alone():
+    looks = []
+
+    def measure(trainer, split):
+        looks.append((trainer.step, len(trainer.seeds)))
+        return {"loss": trainer.evaluate(*split.train)}
+
+    arms = {"it": Arm(Constant, peak=[0.1, 0.01, 0.001])}
+    found = contest(
+        TASK.but(measure=measure, every=4),
+        arms,
+        by="loss",
+        tuning_seeds=[100, 101],
+        seeds=[0, 1, 2, 3, 4],
+    )
+    assert looks == [(12, 6), (4, 5), (8, 5), (12, 5), (12, 5)]
+    assert found.looks.tolist() == [4, 8, 12]
+    assert found.curves["loss"]["it"].shape == (5, 3)
+    assert found.curves["loss"]["it"][:, -1].tolist() == found["loss"]["it"].tolist()
+    assert list(found.values) == ["loss"]
+
+
+def test_without_choices_nothing_is_tuned():
+    found = contest(made, {"x": Arm(lambda: {"a": 1}), "y": Arm(a=[2])}, seeds=[0, 1])
+    assert found.tuning == {} and found.by is None and found.chosen == {"x": {}, "y": {"a": 2}}
+
+
+def test_differences_and_ratios_are_those_of_the_pairs():
+    found = contest(
+        made,
+        {name: Arm(a=[value]) for name, value in {"p": 1, "q": 2, "r": 4}.items()},
+        seeds=[1, 2, 4],
+    )
+    p, q, r = (found["judge"][name] for name in "pqr")
+    assert found.difference("judge", "p", "q") == paired(p, q)
+    assert found.ratio("judge", "q", "p", 0.9) == paired(np.log(q), np.log(p), 0.9).exp()
+    assert found.differences("judge", "p") == paired_all(found["judge"], "p")
+    logs = paired_all({name: np.log(values) for name, values in found["judge"].items()}, "r", 0.8)
+    assert found.ratios("judge", "r", 0.8) == {name: log.exp() for name, log in logs.items()}
+
+
+def test_a_lost_run_leaves_an_interval_that_says_nothing():
+    def task(settings, seeds):
+        return {
+            "loss": np.array(
+                [
+                    [np.inf if setting["a"] and seed == 1 else 2.0 + setting["a"] for seed in seeds]
+                    for setting in settings
+                ]
+            )
+        }
+
+    found = contest(task, {"whole": Arm(a=[0]), "broken": Arm(a=[1])}, seeds=[0, 1, 2])
+    difference = found.difference("loss", "broken", "whole")
+    assert (difference.mean, difference.low, difference.high, difference.n) == (
+        np.inf,
+        -np.inf,
+        np.inf,
+        3,
+    )
+    assert difference.verdict() == "undecided"
+    ratio = found.ratio("loss", "whole", "broken")
+    assert (ratio.mean, ratio.low, ratio.high) == (0, 0, np.inf)
+    assert (found.lost("loss", "broken"), found.lost("loss", "whole")) == (1, 0)
+    assert "broken  3 (1 lost)" in str(found)
+
+
+def test_it_says_what_was_tried_chosen_and_lost():
+    found = contest(
+        made, ARMS, by="choose", tuning_seeds=[100, 101], seeds=[0, 1, 2], budget="no training"
+    )
+    assert str(found).splitlines() == [
+        "no training; 3 fresh seeds; choose chose out of 3, with 2 other seeds",
+        "arm  choose  judge  chosen",
+        "one  1       11     a 1 (lowest)",
+        "two  4.5     46     a 4.5 (lowest)",
+    ]
+
+
+def test_large_numbers_are_written_out():
+    found = contest(
+        made, {"one": Arm(a=[123.456]), "two": Arm(a=[2e9])}, seeds=[0, 1], budget="none"
+    )
+    assert str(found).splitlines()[2:] == ["one  123     1,235", "two  2e+09   2e+10"]
+
+
+def test_it_says_every_budget_once():
+    arms = {
+        "small": Arm(lambda: Constant(0.1)),
+        "large": Arm(lambda: {"schedule": Constant(0.1), "batch_size": 16, "updates": 6}),
+    }
+    found = contest(TASK, arms | {"also small": Arm(lambda: Constant(0.2))}, seeds=[0, 1])
+    assert found.budget == "12 updates of 8 examples; 6 updates of 16 examples"
+    assert str(found).splitlines()[1] == "arm         train  validation  test"
+
+
+@pytest.mark.parametrize(
+    "changes, error, words",
+    [
+        ({"arms": {}}, ValueError, "the same number of trials, at least one, received {}"),
+        ({"arms": {"x": Arm(a=[1, 2]), "y": Arm(a=[1])}}, ValueError, "received {'x': 2, 'y': 1}"),
+        ({"arms": {"x": [1, 2]}}, TypeError, "arms must be a dict of Arm, received [1, 2] for 'x'"),
+        (
+            {"seeds": [0, 100, 7]},
+            ValueError,
+            "a seed must not tune and judge, received [100] for both",
+        ),
+        ({"by": None}, ValueError, "to choose, a contest needs by and tuning_seeds, received None"),
+        ({"tuning_seeds": ()}, ValueError, "to choose, a contest needs by and tuning_seeds"),
+        ({"by": "test"}, ValueError, "by must be one of"),
+        ({"seeds": []}, ValueError, "seeds must be different numbers"),
+        ({"seeds": [1, 1]}, ValueError, "seeds must be different numbers"),
+    ],
+)
+def test_contests_refuse(changes, error, words):
+    options = {"arms": ARMS, "by": "choose", "tuning_seeds": [100, 101], "seeds": [0, 1]} | changes
+    with pytest.raises(error, match=re.escape(words)):
+        contest(made, options.pop("arms"), **options)
+
+
+def test_a_measure_of_several_numbers_a_run_cannot_choose():
+    def task(settings, seeds):
+        return {"both": np.zeros((len(settings), len(seeds), 2))}
+
+    with pytest.raises(
+        ValueError,
+        match=r"by must be a measure with one number a run, received 'both' with shape \(2,\)",
+    ):
+        contest(task, ARMS, by="both", tuning_seeds=[100], seeds=[0, 1])
+
+
+def test_unknown_names_are_refused():
+    found = contest(made, {"x": Arm(a=[1]), "y": Arm(a=[2])}, seeds=[0, 1])
+    for ask in (
+        lambda: found["loss"],
+        lambda: found.difference("judge", "x", "z"),
+        lambda: found.ratios("judge", "z"),
+        lambda: found.lost("judge", "z"),
+    ):
+        with pytest.raises(ValueError, match="must be one of"):
+            ask()
+
+
+def test_what_is_finished_is_kept(tmp_path):
+    calls = []
+
+    def task(settings, seeds, broken=None):
+        calls.append([setting["a"] for setting in settings])
+        if broken in calls[-1]:
+            raise RuntimeError("power cut")
+        return made(settings, seeds)
+
+    options = {"by": "choose", "tuning_seeds": [100], "seeds": [0, 1], "folder": tmp_path}
+    with pytest.raises(
+        RuntimeError, match="arm 'two' with seeds \\[100\\] failed: RuntimeError: power cut"
+    ) as caught:
+        contest(functools.partial(task, broken=5), ARMS, **(options | {"folder": None}))
+    assert list(caught.value.finished) == ["one"]
+    found = contest(made, ARMS, **options)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["judging", "tuning"]
+    again = contest(made, ARMS, **options)
+    assert again["judge"]["two"].tolist() == found["judge"]["two"].tolist()
+    with pytest.raises(ValueError, match="seeds"):
+        contest(made, ARMS, **(options | {"tuning_seeds": [101]}))
+
+
+def test_processes_find_the_same():
+    arms = {
+        "constant": Arm(Constant, peak=[0.1, 0.01]),
+        "linear": Arm(lambda peak: LinearDecay(peak, 12), peak=[0.2, 0.02]),
+    }
+    options = {
+        "by": "validation",
+        "tuning_seeds": [100, 101],
+        "seeds": [0, 1, 2],
+        "progress": False,
+    }
+    alone, several = contest(TASK, arms, **options), contest(TASK, arms, n_jobs=2, **options)
+    assert str(alone) == str(several)
+    assert all(alone["test"][arm].tolist() == several["test"][arm].tolist() for arm in arms)
