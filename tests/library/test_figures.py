@@ -129,4 +129,6 @@ def test_a_key_says_what_the_looks_mean(axes, columns, markers):
     assert [line.get_color() for line in lines] == list(figures.COLOURS[:2])
     assert [line.get_marker() for line in lines] == list(markers or ["None", "None"])
     assert [line.get_linestyle() for line in lines] == (["None"] * 2 if markers else ["-", "--"])
-    assert legend._ncols == (columns or 2) and not legend.get_frame_on()
+    figure.canvas.draw()
+    heights = {round(text.get_window_extent().y0) for text in legend.get_texts()}
+    assert len(heights) == (2 if columns == 1 else 1) and not legend.get_frame_on()
