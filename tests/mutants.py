@@ -34,6 +34,7 @@ by_name = lambda name: "trainlab" if str(name).partition(".")[0] in ("trainlab",
 trainlab.identity._package = functools.cache(by_name)
 """
 BULLET = re.compile(r"^- `(.+?)`: (?:`` (.*) ``|(\d+))$", re.MULTILINE)
+LAYOUT = re.compile(r"\s|,(?=\s*[)\]}])")  # what a formatter adds to a line and takes away
 LAST_RUN = re.compile(r"^The last whole run .*", re.MULTILINE)
 
 
@@ -116,20 +117,26 @@ def found_by_types(name):
 def compare(page, survivors):
     """Match the survivors with the bullets of the page: return those still true by reason, and what none explains.
 
-    >>> page = "## 2: Same values.\\n\\n- `f`: `` x = 1 ``\\n- `g`: `` y = 2 ``\\n\\n## 9: Looks.\\n\\n- `h`: 9\\n"
-    >>> compare(page, [("f", "x = 1"), ("f", "x = 1"), ("h", "z"), ("h", "w")])
-    ({'Same values.': ['- `f`: `` x = 1 ``'], 'Looks.': ['- `h`: 2']}, [('f', 'x = 1')])
+    How a line is laid out does not matter.
+
+    >>> page = "## 2: Same values.\\n\\n- `f`: `` x = f(1) ``\\n- `g`: `` y = 2 ``\\n\\n## 9: Looks.\\n\\n- `h`: 9\\n"
+    >>> compare(page, [("f", "x = f( 1, )"), ("f", "x = f(1)"), ("h", "z"), ("h", "w")])
+    ({'Same values.': ['- `f`: `` x = f( 1, ) ``'], 'Looks.': ['- `h`: 2']}, [('f', 'x = f(1)')])
     """
     left, kept = Counter(survivors), {}
+    spelled: dict = {}
+    for place, line in left:
+        spelled.setdefault((place, LAYOUT.sub("", line)), []).append(line)
     for part in re.split(r"^## \d+: ", page, flags=re.MULTILINE)[1:]:
         reason = part.partition("\n")[0]
         if reason == NEW:
             continue
         kept[reason] = []
         for place, line, number in BULLET.findall(part):
-            if line and left[place, line]:
-                left[place, line] -= 1
-                kept[reason].append(f"- `{place}`: `` {line} ``")
+            found = spelled.get((place, LAYOUT.sub("", line)), [])
+            if now := next((now for now in sorted(found) if left[place, now]), None):
+                left[place, now] -= 1
+                kept[reason].append(f"- `{place}`: `` {now} ``")
             elif number:
                 its = list(
                     Counter(

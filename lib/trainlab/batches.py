@@ -63,13 +63,18 @@ class Orders:
         self.seeds, self.replicas = seeds, replicas
         self._last: tuple = (None, None)
 
-    def __call__(self, epoch: int, n: int) -> np.ndarray:
-        """Return the order in which an epoch visits its n examples."""
-        if self._last[0] != (epoch, n):
+    def __call__(self, epoch: int, n: int, apart: bool = False) -> np.ndarray:
+        """Return the order in which an epoch visits its n examples.
+
+        With `apart` each replica has n examples of its own, which lie one replica behind the other.
+        """
+        if self._last[0] != (epoch, n, apart):
             # Replicas that differ in their schedule alone share a seed.
             order_of = {seed: batch_order(seed, epoch, n) for seed in dict.fromkeys(self.seeds)}
             orders = np.stack([order_of[seed] for seed in self.seeds])
-            self._last = (epoch, n), orders[0] if self.replicas is None else orders
+            if apart:
+                orders += n * np.arange(len(orders))[:, None]
+            self._last = (epoch, n, apart), orders[0] if self.replicas is None else orders
         return self._last[1]
 
 
@@ -83,16 +88,16 @@ class Known(NamedTuple):
 
 
 def recognised(
-    known: Known | None, data: dict[str, Any], step: int, per_update: int, new_data: bool
+    known: Known | None, data: dict[str, Any], n: int, step: int, per_update: int, new_data: bool
 ) -> Known:
-    """Return what a training knows of its examples ``{"x": x, "y": y, "weights": weights}`` at a step.
+    """Return what a training knows of its n examples ``{"x": x, "y": y, "weights": weights}`` at a step.
 
     Raises
     ------
     ValueError
         If they are others than before, unless `new_data` says so.
     """
-    prints, n = {name: fingerprint(values) for name, values in data.items()}, len(data["x"])
+    prints = {name: fingerprint(values) for name, values in data.items()}
     if known is None:
         return Known(prints, n, 0, 0)
     if known.step == step or new_data and known.examples == n:
@@ -121,20 +126,33 @@ def inputs(model: Any, x: ArrayLike) -> np.ndarray:
     return checks.fitting("x", checks.finite("x", checks.floating("x", x)), model.input_dtype)
 
 
-def examples(model: Any, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None) -> tuple:
-    """Return inputs, targets and weights in the model's types, or refuse them."""
+def examples(
+    model: Any, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None, own: int | None = None
+) -> tuple:
+    """Return inputs, targets and weights in the model's types, or refuse them.
+
+    With `own` they have a leading axis of so many replicas.
+    """
     x, y = inputs(model, x), checks.plain("y", y)
-    if y.ndim == 0 or x.ndim == 0 or len(x) != len(y):
-        raise ValueError(
-            f"x and y must have one row an example, received shapes {x.shape} and {y.shape}"
-        )
+    axes = 1 if own is None else 2
+    rows = x.shape[:axes]
+    if min(x.ndim, y.ndim) < axes or rows != y.shape[:axes]:
+        each = "one row an example" if own is None else "the shape (replicas, examples, ...)"
+        raise ValueError(f"x and y must have {each}, received shapes {x.shape} and {y.shape}")
+    if own is not None and len(x) != own:
+        raise ValueError(f"x and y must have one row for each of {own} replicas, received {len(x)}")
     if y.dtype.kind == "f":
         y = checks.fitting("y", checks.finite("y", y), model.dtype)
     if weights is not None:
         shape = np.shape(weights)
-        if shape != y.shape[: len(shape)] or len(shape) == 0:
+        if shape != y.shape[: len(shape)] or len(shape) < axes:
             raise ValueError(
-                f"weights must have shape {y.shape[:1]} or that of the losses, received {shape}"
+                f"weights must have shape {rows} or that of the losses, received {shape}"
             )
         weights = checks.weights(weights, shape, model.dtype)
     return x, y, weights
+
+
+def end_to_end(*arrays: np.ndarray | None) -> list:
+    """Lay the examples of each replica one behind the other: (R, n, ...) becomes (R n, ...)."""
+    return [None if a is None else a.reshape(-1, *a.shape[2:]) for a in arrays]

@@ -1,5 +1,6 @@
 """What each update used and saw, and the one way of a rate: from its schedule into the history."""
 
+import copy
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -24,6 +25,15 @@ class History:
     def until(self, step: int) -> dict[str, np.ndarray]:
         """Return the rows of the updates before `step`."""
         return {name: rows[:step] for name, rows in self.rows.items()}
+
+    def only(self, replicas: Sequence[int]) -> "History":
+        """Return a copy with the columns of some replicas."""
+        kept = copy.copy(self)
+        kept._empty, kept.rows = (
+            {name: rows if name == "step" else rows[:, replicas] for name, rows in each.items()}
+            for each in (self._empty, self.rows)
+        )
+        return kept
 
     def seen(self, step: int) -> dict[str, np.ndarray]:
         """Return them without ``"scheduled"``: the rates before the scale, which only a resume compares."""

@@ -241,6 +241,7 @@ class Trainer:
         callback: Callable | Sequence[Callable] | None = None,
         progress: bool = True,
         new_data: bool = False,
+        per_replica: bool = False,
     ) -> "Trainer":
         """Make more updates; call it again to go on, after an interruption too.
 
@@ -251,7 +252,8 @@ class Trainer:
         Parameters
         ----------
         x, y : arrays of n examples each
-            Shared by all replicas. Real numbers are cast to the model's type once.
+            Shared by all replicas, unless `per_replica` says otherwise. Real numbers are cast to
+            the model's type once.
         weights : array, shape (n,) or that of the unreduced losses, optional
             How much each example counts, at least 0; an update's loss is the weighted mean.
         steps, epochs : int, at least 0
@@ -265,6 +267,8 @@ class Trainer:
         new_data : bool
             Go on with other examples or weights than before; without it they are refused. If their
             number is the same the epoch goes on, otherwise one of the new examples begins.
+        per_replica : bool
+            Each replica has n examples of its own: `x`, `y` and `weights` have a leading axis of R.
 
         Returns
         -------
@@ -281,23 +285,26 @@ class Trainer:
             If predictions or losses stop being finite and `on_divergence` is "raise". The
             history up to that update is kept and the parameters are those before it.
         """
-        x, y, weights = batches.examples(self.model, x, y, weights)
+        x, y, weights = self._examples(x, y, weights, per_replica)
+        n = x.shape[1] if per_replica else len(x)
         steps, per_epoch, per_update = batches.counts(
-            len(x), self.batch_size, self.accumulate, steps, epochs
+            n, self.batch_size, self.accumulate, steps, epochs
         )
         given = {"x": x, "y": y, "weights": weights}
-        data = batches.recognised(self._data, given, self.step, per_update, new_data)
+        data = batches.recognised(self._data, given, n, self.step, per_update, new_data)
         adopted, owed = callbacks.adopted(callback, self, self._now.owed, self._memory)
         self._now = self._now._replace(owed=owed)
         self._callbacks, self._memory = adopted, None
         self._history.reserve(self.step, steps)
         self._rates.ask(self.step, steps)
         self._data = data
+        if per_replica:
+            x, y, weights = batches.end_to_end(x, y, weights)
 
         try:
             for _ in progress_bar(range(0 if self._ask_callbacks() else steps), progress):
                 epoch, place = divmod(self.step - data.step, per_epoch)
-                rows = self._orders(data.epoch + epoch, len(x))[
+                rows = self._orders(data.epoch + epoch, n, per_replica)[
                     ..., place * per_update : (place + 1) * per_update
                 ]
                 self._update(
@@ -315,6 +322,13 @@ class Trainer:
             if hasattr(each, "end"):
                 each.end(self)
         return self
+
+    def _examples(self, x, y, weights, per_replica):
+        if per_replica and self.replicas is None:
+            raise ValueError(
+                "per_replica is for a trainer with replicas, this one has a single run"
+            )
+        return batches.examples(self.model, x, y, weights, self.replicas if per_replica else None)
 
     def _update(self, x, y, weights):
         """Make one update: all of it, or none."""
@@ -408,23 +422,32 @@ class Trainer:
         )
 
     def predict(self, x: ArrayLike) -> np.ndarray:
-        """Return the model's outputs for `x`, shape (n, k) or (R, n, k)."""
+        """Return the model's outputs for `x`, shape (n, k) or (R, n, k).
+
+        Inputs are shared by all replicas, or have a leading axis of R.
+        """
         x = batches.inputs(self.model, x)
         with np.errstate(over="ignore", invalid="ignore"):
             return self.model.forward(self.params, x)[0]
 
     def evaluate(
-        self, x: ArrayLike, y: ArrayLike, *, weights: ArrayLike | None = None
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        weights: ArrayLike | None = None,
+        per_replica: bool = False,
     ) -> float | np.ndarray:
         """Return the mean loss over all examples: a float, or an array of shape (R,).
 
-        It is the weighted mean where `weights` are given, as in ``fit``. A run that diverged has an
-        infinite loss if `on_divergence` is "record"; otherwise non-finite predictions are a
-        ``FloatingPointError``.
+        It is the weighted mean where `weights` are given, and over each replica's own examples
+        with `per_replica`, both as in ``fit``. A run that diverged has an infinite loss if
+        `on_divergence` is "record"; otherwise non-finite predictions are a ``FloatingPointError``.
         """
-        x, y, weights = batches.examples(self.model, x, y, weights)
-        y = np.broadcast_to(y, self._shape + y.shape)
-        weights = None if weights is None else np.broadcast_to(weights, self._shape + weights.shape)
+        x, y, weights = self._examples(x, y, weights, per_replica)
+        shape = () if per_replica else self._shape
+        y = np.broadcast_to(y, shape + y.shape)
+        weights = None if weights is None else np.broadcast_to(weights, shape + weights.shape)
         with np.errstate(over="ignore", invalid="ignore"):
             predictions = self.model.forward(self.params, x)[0]
             value, weight, _, lost = weighed_losses(
@@ -433,6 +456,50 @@ class Trainer:
             value = value / some_weight(weight, self.step)
             value = value if lost is None else np.where(lost, np.inf, value)
         return float(value) if self.replicas is None else value
+
+    def only(self, replicas: Sequence[int]) -> "Trainer":
+        """Return a trainer of some of the replicas, by their places, to look at or to go on with.
+
+        It has their seeds, schedules, parameters, optimizer state and history, and goes on as they
+        would; this trainer stays as it is.
+
+        Raises
+        ------
+        ValueError
+            If this trainer has no replicas, or none at such a place.
+
+        Examples
+        --------
+        >>> from trainlab import losses, models, optimizers, schedules
+        >>> trainer = Trainer(models.Linear(1, 1), losses.squared_error, optimizers.SGD(),
+        ...                   schedules.Constant(0.5), batch_size=1, seed=[7, 8, 9])
+        >>> trainer.only([2, 0]).seeds
+        [9, 7]
+        """
+        runs = checks.integer("the number of replicas", self.replicas or 0, low=1)
+        rows = [checks.integer("a replica", replica, low=0, below=runs) for replica in replicas]
+        kept = copy.copy(self)
+        kept.replicas, kept._shape = len(rows), (len(rows),)
+        kept.seeds = [self.seeds[r] for r in rows]
+        kept.schedules = [self.schedules[r] for r in rows]
+        kept._rates = Rates(kept.schedules, kept.replicas)
+        kept._orders = batches.Orders(kept.seeds, kept.replicas)
+        kept._history = self._history.only(rows)
+        params = buffers.pack({name: values[rows] for name, values in self.params.items()}, True)
+        state = self.optimizer.init(params)
+        for name, values in self.state.items():
+            # Some of an optimizer's state, its number of updates say, belongs to all replicas.
+            state[name][...] = values[rows] if values.shape[:1] == (runs,) else values
+        diverged = self.diverged[rows]
+        kept._nobody = np.zeros(kept._shape, bool)
+        lost = diverged if diverged.any() else kept._nobody
+        kept._now = _Moment(self.step, params, state, lost, (), False)
+        kept._twice = buffers.Twice()
+        kept._rooms = [buffers.room(params) for _ in self._rooms]
+        kept.rate_scale = np.array(np.broadcast_to(self.rate_scale, runs)[rows])
+        kept.run, kept.token = uuid.uuid4().hex, object()
+        kept._callbacks, kept._memory = [], None
+        return kept
 
     def save(self, path: str | os.PathLike) -> None:
         """Write a checkpoint to exactly `path`; it appears there whole or not at all.

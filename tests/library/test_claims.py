@@ -51,6 +51,11 @@ def test_several_sections_and_no_note():
     ]
 
 
+@pytest.mark.parametrize("seeds, text", [(1, "1 seed; "), (2, "2 seeds; "), (3, "3 seeds; ")])
+def test_one_seed_is_no_seeds(seeds, text):
+    assert f"    {text}400 updates" in str(Claim(**PARTS | {"seeds": seeds})).splitlines()
+
+
 def test_its_record_is_json_in_order_with_three_digits():
     record = json.loads(json.dumps(Claim(**PARTS).record))
     assert list(record) == [

@@ -1,6 +1,7 @@
 """The fair comparison: what is chosen, on which seeds, what is judged, and what is said of it."""
 
 import functools
+import inspect
 import re
 
 import numpy as np
@@ -480,3 +481,121 @@ def test_processes_find_the_same():
     alone, several = contest(TASK, arms, **options), contest(TASK, arms, n_jobs=2, **options)
     assert str(alone) == str(several)
     assert all(alone["test"][arm].tolist() == several["test"][arm].tolist() for arm in arms)
+
+
+@pytest.mark.parametrize(
+    "ask, words",
+    [
+        (lambda found: found["loss"], "a measure must be one of"),
+        (lambda found: found.difference("judge", "x", "z"), "an arm must be one of"),
+        (lambda found: found.lost("judge", "z"), "an arm must be one of"),
+        (lambda found: found.differences("judge", "z"), "baseline must be one of"),
+        (lambda found: found.ratios("judge", "x", 0), "confidence must be above 0, received 0"),
+        (lambda found: found.ratios("judge", "x", 1), "confidence must be below 1, received 1"),
+        (lambda found: found.differences("judge", "x", 1.5), "confidence must be below 1"),
+    ],
+)
+def test_it_says_what_it_does_not_know(ask, words):
+    found = contest(made, {"x": Arm(a=[1]), "y": Arm(a=[2])}, seeds=[0, 1])
+    with pytest.raises(ValueError, match=words):
+        ask(found)
+
+
+def test_intervals_have_95_percent_unless_they_are_told_otherwise():
+    found = contest(made, {"x": Arm(a=[1]), "y": Arm(a=[2])}, seeds=[1, 2, 4])
+    two = ("judge", "x", "y")
+    assert found.difference(*two) == found.difference(*two, 0.95)
+    assert found.ratio(*two) == found.ratio(*two, 0.95)
+    assert found.ratios("judge", "y")["x"].confidence == pytest.approx(0.95)
+    assert found.differences("judge", "y")["x"].confidence == pytest.approx(0.95)
+
+
+def test_a_partial_function_is_not_a_function_nor_a_dict_a_number():
+    plain, partial = marked, functools.partial(marked, mark=1)
+    task, calls = TASK.but(loss=None), []
+
+    def measure(trainer, split):
+        calls.append(trainer.loss)
+        return {"loss": np.zeros(trainer.replicas)}
+
+    def settings(*losses_):
+        return [{"loss": loss, "schedule": Constant(0.1), "measure": measure} for loss in losses_]
+
+    task(settings(losses.squared_error, partial), [0])
+    task(settings(partial, losses.squared_error), [0])
+    assert len(calls) == 4 and plain not in calls
+    calls.clear()
+    alike = [functools.partial(marked, mark={"a": 1}) for _ in range(2)]
+    task(
+        settings(*alike, functools.partial(marked, mark=1), functools.partial(marked, mark={})), [0]
+    )
+    assert len(calls) == 3
+
+
+def test_numbers_from_a_thousand_to_a_million_are_written_out():
+    values = [999.4, 1000.0, 999_999.0, 1e6, -2000.0]
+    found = contest(
+        lambda settings, seeds: {"loss": np.array([[s["a"]] for s in settings])},
+        {str(place): Arm(a=[value]) for place, value in enumerate(values)},
+        seeds=[0],
+        budget="none",
+    )
+    written = [line.split()[1] for line in str(found).splitlines()[2:]]
+    assert written == ["999", "1,000", "999,999", "1e+06", "-2,000"]
+
+
+def test_two_trials_are_a_choice_and_a_single_run_has_a_mean():
+    found = contest(
+        made, {"it": Arm(a=[2, 1])}, by="choose", tuning_seeds=[100], seeds=[0], budget="none"
+    )
+    assert found.chosen == {"it": {"a": 1}} and found.by == "choose"
+    assert str(found).splitlines()[1:] == [
+        "arm  choose  judge  chosen",
+        "it   1       10     a 1 (lowest)",
+    ]
+    assert found.looks.tolist() == []
+
+
+def test_an_arm_with_every_run_lost_has_no_mean():
+    found = contest(
+        lambda settings, seeds: {"loss": np.full((1, 2), np.nan)}, {"it": Arm(a=[1])}, seeds=[0, 1]
+    )
+    assert str(found).splitlines() == [
+        "the task's own budget; 2 seeds",
+        "arm  loss",
+        "it   (2 lost)",
+    ]
+
+
+def test_two_choices_are_written_with_commas():
+    arm = {"it": Arm(lambda a, b: {"a": a + b}, a=[1, 2, 3], b=[0, 5])}
+    found = contest(made, arm, by="choose", tuning_seeds=[100], seeds=[0])
+    assert str(found).splitlines()[-1] == "it   1       10     a 1 (lowest), b 0 (lowest)"
+
+
+@pytest.mark.parametrize("updates, looks", [(11, [4, 8]), (12, [4, 8, 12]), (13, [4, 8, 12])])
+def test_the_looks_are_those_that_were_taken(updates, looks):
+    task = TASK.but(updates=updates, every=4)
+    found = contest(task, {"it": Arm(Constant, peak=[0.1])}, seeds=[0, 1])
+    assert found.looks.tolist() == looks
+    assert found.curves["test"]["it"].shape == (2, len(looks))
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_callback_may_be_one_or_a_list(several):
+    steps = []
+
+    def note(trainer):
+        steps.append(trainer.step)
+
+    def note_too(trainer):
+        steps.append(-trainer.step)
+
+    callback = [note, note_too] if several else note
+    TASK.but(updates=2, callback=callback)([{"schedule": Constant(0.1)}], [0])
+    assert steps == ([1, -1, 2, -2] if several else [1, 2])
+
+
+def test_it_works_in_one_process_and_shows_its_bar_unless_it_is_told_otherwise():
+    defaults = {name: p.default for name, p in inspect.signature(contest).parameters.items()}
+    assert defaults["n_jobs"] == 1 and defaults["progress"] is True

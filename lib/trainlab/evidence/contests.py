@@ -99,16 +99,18 @@ class Task:
     """What all arms of a comparison share. Called with settings and seeds, it trains every pair of them.
 
     Settings that differ in their schedule alone are trained as replicas in one call, and all seeds
-    with them; a split that is a function of the seed takes one call a seed. Let such a function
-    draw from a stream of its own, as ``default_rng([1, seed])``: the initial parameters come from
-    that of ``default_rng(seed)``.
+    with them, also where a split is a function of the seed. Let such a function draw from a stream
+    of its own, as ``default_rng([1, seed])``: the initial parameters come from that of
+    ``default_rng(seed)``.
 
     Parameters
     ----------
     model, loss
         As for :class:`~trainlab.trainer.Trainer`.
     split : :class:`~trainlab.data.Split`, or a function from a seed to one
-        A function gives every seed its own examples.
+        A function gives every seed its own examples. Measures then see the runs of one seed at a
+        time; seeds whose examples differ in shape, and all where there is a callback, are trained
+        by themselves.
     updates : int, at least 1
         The budget of a run.
     batch_size : int
@@ -200,15 +202,27 @@ class Task:
 
     def _trained(self, schedules, seeds):
         """Train every schedule with every seed: a dict of arrays (schedules, seeds, ...)."""
-        if callable(self.split):
-            by_seed = [self._measured(schedules, [seed], self.split(seed)) for seed in seeds]
-            return {
-                name: np.concatenate([values[name] for values in by_seed], axis=1)
-                for name in by_seed[0]
-            }
-        return self._measured(schedules, seeds, self.split)
+        if not callable(self.split):
+            return self._measured(schedules, seeds, self.split)
+        splits = [self.split(seed) for seed in seeds]
+        alike: dict[Any, list] = {}
+        for place, split in enumerate(splits):
+            shapes = tuple(map(np.shape, split[0])) if self.callback is None else place
+            alike.setdefault(shapes, []).append(place)
+        found = [
+            self._measured(
+                schedules, *([each[place] for place in places] for each in (seeds, splits))
+            )
+            for places in alike.values()
+        ]
+        order = np.argsort([place for places in alike.values() for place in places])
+        return {
+            name: np.concatenate([values[name] for values in found], axis=1)[:, order]
+            for name in found[0]
+        }
 
     def _measured(self, schedules, seeds, split):
+        """Train them in one call; `split` is that of all, or a list with one for each seed."""
         trainer = Trainer(
             self.model,
             self.loss,
@@ -234,7 +248,14 @@ class Task:
             else [self.callback]
         )
         callbacks = [*callbacks, look] if self.every else callbacks
-        trainer.fit(*split[0], steps=self.updates, callback=callbacks or None, progress=False)
+        own = callable(self.split)
+        if own:  # one row a replica, in the order of the schedules and seeds above
+            x, y = (np.stack([part[i] for part, *_ in split] * len(schedules)) for i in (0, 1))
+        else:
+            x, y = split[0]
+        trainer.fit(
+            x, y, steps=self.updates, callback=callbacks or None, progress=False, per_replica=own
+        )
         found = self._look(trainer, split)
         found |= {
             f"curve/{name}": np.stack([look[name] for look in looks], axis=-1)
@@ -246,6 +267,20 @@ class Task:
         }
 
     def _look(self, trainer, split):
+        """Return what there is to measure, a dict of arrays with one row a replica."""
+        if not callable(self.split):
+            return self._measure(trainer, split)
+        one_each = [
+            self._measure(trainer.only(range(place, trainer.replicas, len(split))), each)
+            for place, each in enumerate(split)
+        ]
+        by_name = {name: [values[name] for values in one_each] for name in one_each[0]}
+        return {
+            name: np.stack(values, axis=1).reshape(-1, *values[0].shape[1:])
+            for name, values in by_name.items()
+        }
+
+    def _measure(self, trainer, split):
         if self.measure is None:
             return {
                 name: np.asarray(trainer.evaluate(*part)) for name, part in split._asdict().items()
@@ -362,9 +397,8 @@ class Contest:
             for name in measures:
                 lost = self.lost(name, arm)
                 kept = self[name][arm][np.isfinite(self[name][arm])]
-                row.append(
-                    _text(kept.mean()) * (len(kept) > 0) + (f" ({lost} lost)" if lost else "")
-                )
+                mean = [_text(kept.mean())] if len(kept) else []
+                row.append(" ".join([*mean, *([f"({lost} lost)"] if lost else [])]))
             table.append([*row, *([", ".join(words)] if tuned else [])])
         widths = [max(map(len, column)) for column in zip(*table)]
         lines += [
