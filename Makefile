@@ -63,7 +63,7 @@ test-notebooks: $(READY) ## Execute the notebooks and compare with the stored ou
 	     echo "    make notebooks NOTEBOOKS=<the notebook> && git diff"; }; exit $$status; }
 
 test-sabotage: $(READY) ## Check that the checks fail when they should, and that a learner may change numbers
-	$(RUN) pytest tests/notebooks --ignore tests/notebooks/test_stored.py -n 2
+	$(RUN) pytest tests/notebooks --ignore tests/notebooks/test_stored.py -n 2 --dist worksteal
 
 test-site: $(READY) ## Build the website from nothing, warnings as errors, and check its pages
 	rm -rf _build/html _build/.doctrees
