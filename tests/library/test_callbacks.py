@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 
+from trainlab import callbacks
 from trainlab.callbacks import Checkpoint, EarlyStopping, Evaluation, ReduceOnPlateau, StopTraining
 from trainlab.checkpoints import saved_files
 from trainlab.losses import softmax_cross_entropy, squared_error
@@ -755,3 +756,54 @@ def test_a_measure_is_given_the_trainer_and_the_examples():
 def test_two_files_are_kept_unless_told_otherwise(tmp_path):
     fit(make(), 5, Checkpoint(tmp_path, every=1))
     assert len(saved_files(tmp_path)) == 2
+
+
+# --- What only a planted fault showed to be untested ----------------------------------------------
+
+
+def test_asked_twice_at_a_step_it_evaluates_once():
+    calls = []
+
+    def measure(trainer, x, y):
+        calls.append(trainer.step)
+        return 1.0
+
+    watch = Evaluation(X, Y, every=1, measure=measure)
+    fit(make(), 2, [watch, lambda trainer: watch(trainer)])
+    assert calls == [1, 2] and watch.history["step"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("kind", [EarlyStopping, ReduceOnPlateau])
+def test_those_with_patience_weigh_and_remember_as_an_evaluation_does(kind):
+    weights = RNG.random(N)
+    watch, patient = (
+        make_one(X, Y, every=2, weights=weights, **options)
+        for make_one, options in ((Evaluation, {}), (kind, {"patience": 9}))
+    )
+    fit(make(), 6, [watch, patient])
+    assert watch.history["value"].shape == (3,)
+    for name, rows in watch.history.items():
+        np.testing.assert_array_equal(patient.history[name], rows)
+
+
+def test_without_an_improvement_the_best_step_is_none_that_was_made():
+    stopping = EarlyStopping(
+        X, Y, every=1, patience=2, measure=scripted([np.inf, np.inf]), better="lower"
+    )
+    fit(make(), 5, stopping)
+    assert stopping.best_step == 0 and stopping.best == np.inf
+
+
+def test_the_scale_of_a_single_run_is_a_number():
+    trainer = make()
+    plateau = ReduceOnPlateau(
+        X, Y, every=1, patience=1, measure=scripted([1.0, 1.0, 1.0]), better="lower"
+    )
+    fit(trainer, 3, plateau)
+    assert type(trainer.rate_scale) is float and trainer.rate_scale < 1
+
+
+def test_an_object_is_among_others_if_it_is_one_of_them():
+    one, other = [1], [1]
+    assert callbacks.among(one, [other, one])
+    assert not callbacks.among(one, [other]) and not callbacks.among(one, [])

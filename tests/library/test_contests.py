@@ -599,3 +599,72 @@ def test_a_callback_may_be_one_or_a_list(several):
 def test_it_works_in_one_process_and_shows_its_bar_unless_it_is_told_otherwise():
     defaults = {name: p.default for name, p in inspect.signature(contest).parameters.items()}
     assert defaults["n_jobs"] == 1 and defaults["progress"] is True
+
+
+def test_the_confidence_is_refused_as_it_was_given():
+    found = contest(
+        made, {name: Arm(a=[a]) for name, a in {"x": 1, "y": 2, "z": 3}.items()}, seeds=[1, 2]
+    )
+    for wrong in (0, 1, 1.5, -0.5):
+        with pytest.raises(ValueError, match=f"confidence must be .*, received {wrong}$"):
+            found.differences("judge", "x", wrong)
+
+
+def test_curves_may_have_a_single_look():
+    found = TASK.but(updates=5, every=4)([{"schedule": Constant(0.1)}], [0, 1])
+    assert found["curve/test"].shape == (1, 2, 1)
+
+
+def test_equal_options_are_trained_together_though_they_are_two_objects():
+    calls = []
+
+    def measure(trainer, split):
+        calls.append(trainer.replicas)
+        return {"loss": np.zeros(trainer.replicas)}
+
+    marks = [{"a": float("1000.5")} for _ in range(2)]
+    settings = [
+        {"loss": functools.partial(marked, mark=mark), "schedule": Constant(0.1)} for mark in marks
+    ]
+    TASK.but(measure=measure)(settings, [0])
+    assert calls == [2]
+
+
+def of_means(*means):
+    """A task whose trials have these means, the same with every seed."""
+
+    def task(settings, seeds):
+        return {"loss": np.array([[means[setting["a"]]] * len(seeds) for setting in settings])}
+
+    return task
+
+
+@pytest.mark.parametrize("means, chosen", [((1.0, 0.0), 1), ((1e-5, 1e-6), 1), ((-1.0, -2.0), 1)])
+def test_a_small_mean_is_no_tie(means, chosen):
+    arms = {"it": Arm(a=range(len(means)))}
+    found = contest(of_means(*means), arms, by="loss", tuning_seeds=[100], seeds=[0])
+    assert found.chosen["it"] == {"a": chosen}
+
+
+def test_what_did_not_choose_is_not_named():
+    found = contest(made, {"it": Arm(a=[1])}, by="choose", tuning_seeds=[100], seeds=[0])
+    assert found.by is None
+
+
+def test_zeros_and_lost_pairs_make_no_noise():
+    found = contest(of_means(0.0, 1.0), {"x": Arm(a=[0]), "y": Arm(a=[1])}, seeds=[0, 1])
+    assert found.ratio("loss", "x", "y", 0.9).confidence == 0.9
+    both_lost = contest(of_means(np.inf, np.inf), {"x": Arm(a=[0]), "y": Arm(a=[1])}, seeds=[0, 1])
+    difference = both_lost.difference("loss", "x", "y", 0.9)
+    assert np.isnan(difference.mean) and difference.confidence == 0.9
+
+
+def test_choices_that_are_no_numbers_are_named():
+    arm = Arm(lambda a, how: {"a": a}, a=[1, 2], how=["slow", len])
+    found = contest(made, {"it": arm}, by="choose", tuning_seeds=[100], seeds=[0])
+    assert str(found).endswith("a 1 (lowest), how 'slow'")
+
+
+def test_the_number_of_processes_is_handed_on():
+    with pytest.raises(ValueError):
+        contest(made, {"it": Arm(a=[1])}, seeds=[0], n_jobs=0)

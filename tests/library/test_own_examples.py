@@ -230,3 +230,22 @@ def test_a_measure_sees_the_runs_of_one_seed_with_its_split():
     schedules = [setting["schedule"] for setting in SETTINGS]
     assert seen == [([s, s], schedules, data.diabetes(s).train.x[0, 0]) for s in (7, 8)]
     assert found["pairs"].tolist() == [[[7.0] * 3, [8.0] * 3]] * 2
+
+
+def test_with_a_callback_the_runs_of_one_seed_are_trained_by_themselves():
+    seen = set()
+    task = TASK.but(callback=lambda trainer: seen.add(tuple(trainer.seeds)))
+    task(SETTINGS, [7, 8])
+    assert seen == {(7, 7), (8, 8)}
+    together = set()
+    TASK.but(
+        measure=lambda trainer, split: together.add(trainer.run) or {"n": np.zeros(2)}, every=None
+    )(SETTINGS, [7, 8])
+    assert len(together) == 2  # each look is at a part of its own
+
+
+def test_some_of_replicas_keep_the_types():
+    some = fit(make(), X[0], Y[0], own=False).only([1])
+    assert some.diverged.dtype == bool and some.rate_scale.dtype == float
+    fit(some, X[0], Y[0], own=False, steps=1)
+    assert some.diverged.dtype == bool

@@ -1675,3 +1675,27 @@ def test_float32_training_keeps_float32_throughout():
     trainer.fit(X, NUMBERS[1], weights=np.ones(N), steps=1, progress=False)
     assert set(seen.values()) == {np.dtype(np.float32)}
     assert {value.dtype for value in trainer.params.values()} == {np.dtype(np.float32)}
+
+
+def test_a_table_ends_where_the_training_did():
+    def stop(trainer):
+        if trainer.step == 3:
+            raise StopTraining
+
+    assert [row["step"] for row in fit(make(), steps=9, callback=stop).table()] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_the_loss_of_a_single_run_is_a_python_number(lost):
+    trainer = fit(make(on_divergence="record"), steps=1)
+    if lost:
+        trainer.params = {name: np.full_like(v, 1e200) for name, v in trainer.params.items()}
+    value = trainer.evaluate(X, NUMBERS[1])
+    assert type(value) is float and (value == INF) == lost
+
+
+def test_examples_that_the_loss_ignores_altogether_are_refused_with_the_step():
+    loss = functools.partial(softmax_cross_entropy, ignore_index=0)
+    trainer = fit(make(MLP((D, 4, 10)), loss), X, LABELS, steps=2)
+    with pytest.raises(ValueError, match="at step 2 are all zero"):
+        trainer.evaluate(X, np.zeros(N, int))
