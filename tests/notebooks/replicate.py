@@ -1,0 +1,160 @@
+"""Run chapters again with everything drawn anew, and keep which of their sentences held.
+
+    python tests/notebooks/replicate.py [--jobs N] NOTEBOOK...
+
+In repetition k, 1 to 10, other numbers take the place of all that a chapter draws: its training and
+tuning seeds, the splits of its data, and every generator that it makes. What each repetition found
+is kept in chapters/records/replications/, one file a chapter. What is there already, and was found
+with the chapter's code as it is now, is not run again. Call it through `make replicate`.
+"""
+
+import argparse
+import ast
+import hashlib
+import json
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+import joblib
+
+import store
+from trainlab.evidence import MIME
+from trainlab.progress import progress_bar
+
+ROOT = Path(__file__).parents[2]
+KEPT = ROOT / "chapters" / "records" / "replications"
+REPETITIONS = range(1, 11)
+STRIDE = 1000  # no chapter has a seed of a thousand or more
+SPLITS = ("digits", "diabetes", "breast_cancer")
+SENTENCE = re.compile(r"^(Confirmed|NOT CONFIRMED in this run): (.*)$", re.MULTILINE)
+
+
+class DrawnAnew(ast.NodeTransformer):
+    """Change what a cell draws: seeds in its constants, splits without a seed, generators with a number.
+
+    >>> source = "SEEDS = range(8)\\nsplit = data.digits()\\nrng = np.random.default_rng(3)"
+    >>> print(ast.unparse(DrawnAnew(2).visit(ast.parse(source))))
+    SEEDS = range(0 + 2000, 8 + 2000)
+    split = data.digits(2000)
+    rng = np.random.default_rng(3 + 2000)
+    """
+
+    def __init__(self, repetition):
+        self.shift = ast.Constant(STRIDE * repetition)
+
+    def moved(self, number):
+        return ast.BinOp(number, ast.Add(), self.shift)
+
+    def visit_Assign(self, node):
+        self.generic_visit(node)
+        if isinstance(node.targets[0], ast.Name) and node.targets[0].id.endswith("SEEDS"):
+            ends = node.value.args if isinstance(node.value, ast.Call) else []
+            if not ends or node.value.func.id != "range":
+                raise ValueError(
+                    f"{node.targets[0].id} must be a range, received {ast.unparse(node.value)}"
+                )
+            ends = [ast.Constant(0), *ends] if len(ends) == 1 else ends
+            node.value.args = [self.moved(end) for end in ends[:2]]
+        return node
+
+    def visit_Call(self, node):
+        self.generic_visit(node)
+        name = getattr(node.func, "attr", None)
+        if name in SPLITS and not node.args and not node.keywords:
+            node.args = [self.shift]
+        elif (
+            name == "default_rng" and len(node.args) == 1 and isinstance(node.args[0], ast.Constant)
+        ):
+            node.args = [self.moved(node.args[0])]
+        return node
+
+
+def code_of(notebook):
+    """The cells of code that a repetition runs."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def key(notebook):
+    """A fingerprint of a chapter's code; comments and layout do not count."""
+    trees = [ast.dump(ast.parse(cell.source)) for cell in code_of(notebook)]
+    return hashlib.sha256("\n".join(trees).encode()).hexdigest()[:16]
+
+
+def found(notebook):
+    """What an executed chapter says: a dict from each sentence to whether it holds, one from each claim to its verdict."""
+    outputs = [output for cell in code_of(notebook) for output in cell.outputs]
+    texts = [
+        output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs
+    ]
+    holds: dict = {}
+    for said, sentence in SENTENCE.findall("\n".join(texts)):
+        holds[sentence] = holds.get(sentence, True) and said == "Confirmed"
+    records = [output["data"][MIME] for output in outputs if MIME in output.get("data", {})]
+    return holds, {record["name"]: record["verdict"] for record in records}
+
+
+def repeated(path, repetition):
+    """Run a chapter with everything drawn anew; return what it found."""
+    notebook = store.read(Path(path).read_text("utf-8"))
+    for cell in code_of(notebook):
+        cell.source = ast.unparse(DrawnAnew(repetition).visit(ast.parse(cell.source)))
+    with tempfile.TemporaryDirectory() as folder:
+        store.execute(notebook, folder)
+    holds, verdicts = found(notebook)
+    return {"sentences": holds, "verdicts": verdicts}
+
+
+def kept_in(path):
+    return KEPT / f"{Path(path).stem}.json"
+
+
+def kept(path):
+    """What was found so far with the chapter's code as it is: a dict from a repetition to its result."""
+    try:
+        record = json.loads(kept_in(path).read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    current = record["key"] == key(store.read(Path(path).read_text("utf-8")))
+    return {int(k): result for k, result in record["repetitions"].items()} if current else {}
+
+
+def keep(path, results):
+    """Write a chapter's record: whole, or not at all."""
+    record = {
+        "key": key(store.read(Path(path).read_text("utf-8"))),
+        "repetitions": {str(k): results[k] for k in sorted(results)},
+    }
+    unfinished = kept_in(path).with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    unfinished.replace(kept_in(path))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("notebooks", nargs="+", type=Path)
+    parser.add_argument("--jobs", type=int, default=2, help="processes; -1 for one a core")
+    options = parser.parse_args()
+    KEPT.mkdir(parents=True, exist_ok=True)
+    results = {path: kept(path) for path in options.notebooks}
+    missing = [(p, k) for k in REPETITIONS for p in options.notebooks if k not in results[p]]
+    # With a Dask client, joblib.parallel_config(backend="dask") around this call is a cluster.
+    runs = joblib.Parallel(options.jobs, return_as="generator")(
+        joblib.delayed(repeated)(path, repetition) for path, repetition in missing
+    )
+    for (path, repetition), result in zip(progress_bar(missing, True), runs):
+        results[path][repetition] = result
+        keep(path, results[path])
+    for path in options.notebooks:
+        repetitions = results[path].values()
+        sentences = store.read(path.read_text("utf-8"))
+        for sentence in found(sentences)[0]:
+            times = sum(r["sentences"].get(sentence, False) for r in repetitions)
+            if times < len(repetitions):
+                print(f"{path.stem}: held in {times} of {len(repetitions)}: {sentence}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
