@@ -17,6 +17,9 @@ EMPTY_ALT = re.compile(
     r"(?i)\s*(an? |the )?(image|figure|picture|plot|graph|chart|alt text)\b( of\b|:|\.|$)"
 )
 MARKER = re.compile(r"#\s*(NBVAL_|PYTEST_VALIDATE)\w+")
+NEIGHBOUR = re.compile(
+    r"(?i)\b(next|last|previous|first|following) chapter\b|\bchapter (before|after)\b"
+)
 FOOTNOTE = re.compile(r"\[\^[\w-]+\]")
 # A slash that begins a word and has a second one behind it, a Windows drive, or somebody's home.
 PATH = re.compile(r"(?<![\w.)\]}<:/*$\\-])/\w[\w.+-]*/\w|\b[A-Z]:\\\w|(?<![\w\\])~/\w")
@@ -83,6 +86,8 @@ def about_prose(prose):
     for name in ("Remember", "Further reading"):
         if not re.search(rf"^## {name}$", prose, re.MULTILINE):
             yield f"has no heading {name!r}"
+    if neighbour := NEIGHBOUR.search(prose):
+        yield f"speaks of the '{neighbour[0]}': readers come from anywhere, so link it by its name"
     if note := FOOTNOTE.search(prose):
         yield f"has the footnote {note[0]}, which translation cannot carry"
 

@@ -280,6 +280,11 @@ def long_code(prose, verdict, *rest):
     verdict.source = "\n".join(["half = 1 / 2"] * 447)
 
 
+@spoils("The chapter speaks of the 'next chapter'")
+def nameless_neighbour(prose, *rest):
+    prose.source += "\n\nThe next chapter shows it."
+
+
 @spoils("Cell 1 stores text/html")
 def html(prose, verdict, picture, *rest):
     picture.outputs[0].data["text/html"] = "<b>bold</b>"
