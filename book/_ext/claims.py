@@ -17,6 +17,7 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 from trainlab.evidence import MIME
 
 LOGGER = logging.getLogger(__name__)
+REPLICATIONS = "chapters/records/replications"
 NUMBERS = ("verdict", "note", "sentence", "seeds", "budget", "limits")
 
 
@@ -43,7 +44,22 @@ def read_records(app):
                 raise ExtensionError(
                     f"two claims are called {record['name']!r}, in {app.claims[record['name']]['page']} and {page}"
                 )
-            app.claims[record["name"]] = record | {"page": page}
+            held = repeated(Path(app.srcdir), path.stem, record)
+            app.claims[record["name"]] = record | {"page": page, "held": held}
+
+
+def repeated(folder, chapter, record):
+    """How often a claim held with everything drawn anew: its verdict, and each of its sentences; None if not repeated."""
+    file = folder / REPLICATIONS / f"{chapter}.json"
+    if not file.exists():
+        return None
+    runs = list(json.loads(file.read_text("utf-8"))["repetitions"].values())
+    same = sum(run["verdicts"].get(record["name"]) == record["verdict"] for run in runs)
+    sentences = {
+        confirm["sentence"]: sum(run["sentences"].get(confirm["sentence"], False) for run in runs)
+        for confirm in record["confirms"]
+    }
+    return {"runs": len(runs), "verdict": same, "sentences": sentences}
 
 
 def find(directive, name):
@@ -109,6 +125,9 @@ class VerdictBox(SphinxDirective):
                 f"{said[0]} seed{'s' * (said[0] > 1)}; {said[1]}. {said[2][0].upper()}{said[2][1:]}."
             )
             box += words
+        for record in claims:
+            if record["held"]:
+                box += how_often(record, len(claims) > 1)
         return [box]
 
 
@@ -122,18 +141,20 @@ class Ledger(SphinxDirective):
         names = [name for name in self.env.app.claims if is_numbered(name) is not own]
         claims = [find(self, name) for name in (names if own else sorted(names))]
         table = nodes.table(classes=["ledger"])
-        group = nodes.tgroup(cols=5)
+        heads = ("claim", "verdict", "effect", "seeds", "confirmed", "same verdict")
+        group = nodes.tgroup(cols=len(heads))
         table += group
-        for width in (34, 16, 34, 6, 14):
+        for width in (32, 14, 32, 6, 14, 8):
             group += nodes.colspec(colwidth=width)
-        group += nodes.thead(
-            "", row([words(head)] for head in ("claim", "verdict", "effect", "seeds", "confirmed"))
-        )
+        group += nodes.thead("", row([words(head)] for head in heads))
         body = nodes.tbody()
         group += body
         for record in claims:
             effects = [f"{effect['what']}: {effect['text']}" for effect in record["effects"]]
             sentences = [confirm["sentence"] for confirm in record["confirms"]]
+            held = record["held"]
+            if held:
+                sentences = [f"{each} ({times(held, each)})" for each in sentences]
             body += row(
                 [
                     [self.claim(record)],
@@ -145,25 +166,49 @@ class Ledger(SphinxDirective):
                     [words(effects[0])] + folded(effects[1:], "more") if effects else [words("")],
                     [words(str(record["seeds"]))],
                     folded(sentences, "sentence" if len(sentences) == 1 else "sentences"),
+                    [words(f"{held['verdict']} of {held['runs']}" if held else "")],
                 ]
             )
         return [table]
 
     def claim(self, record):
-        link = pending_xref(
-            "",
-            nodes.inline("", record["name"]),
-            refdomain="std",
-            reftype="doc",
-            refexplicit=True,
-            refwarn=True,
-            reftarget=f"/{record['page']}",
-            refdoc=self.env.docname,
-        )
+        link = page_link(self.env, record["page"], record["name"])
         sections = "sections" if "," in record["section"] else "section"
         return nodes.paragraph(
             "", "", link, nodes.Text(f", {sections} {record['section']}: {record['sentence']}")
         )
+
+
+def page_link(env, page, text=""):
+    """A link to a page, under its title unless there is a text."""
+    return pending_xref(
+        "",
+        nodes.inline("", text),
+        refdomain="std",
+        reftype="doc",
+        refexplicit=bool(text),
+        refwarn=True,
+        reftarget=f"/{page}",
+        refdoc=env.docname,
+    )
+
+
+def times(held, sentence):
+    return f"{held['sentences'][sentence]} of {held['runs']}"
+
+
+def how_often(record, named):
+    """A paragraph on the repetitions of a claim: its verdict, and the sentences that did not always hold."""
+    held = record["held"]
+    lead = f"{record['name']}, repeated" if named else "Repeated"
+    words = nodes.paragraph("", "", nodes.emphasis("", f"{lead} with everything drawn anew: "))
+    words += nodes.Text(f"the same verdict in {held['verdict']} of {held['runs']} repetitions")
+    shaky = [each for each in held["sentences"] if held["sentences"][each] < held["runs"]]
+    if shaky:
+        said = "; ".join(f"{each} ({times(held, each)})" for each in shaky)
+        words += nodes.Text(f". Not every time: {said}")
+    words += nodes.Text(".")
+    return words
 
 
 def is_numbered(name):
