@@ -83,6 +83,11 @@ def about_prose(prose):
         yield f"begins not with one title and the document's section number, but has {titles}"
     if "{admonition} Predict\n:class: predict\n" not in prose:
         yield "has no Predict box"
+    if "\n:::{dropdown} The answer, if you only came for it\n" not in prose:
+        yield "has no folded answer for those who only came for it"
+    back, verdict = prose.find("**Back to your prediction.**"), prose.find("\n## The verdict\n")
+    if not 0 <= back < verdict:
+        yield "does not come back to the prediction before its verdict"
     for name in ("Remember", "Further reading"):
         if not re.search(rf"^## {name}$", prose, re.MULTILINE):
             yield f"has no heading {name!r}"

@@ -28,6 +28,9 @@ PROSE = "\n\n".join(
     [
         "# 2.1.1 A title",
         ":::{admonition} Predict\n:class: predict\nWhat will happen? See [a page](https://example.org/a/b) and $a/b/c$.\n:::",
+        ":::{dropdown} The answer, if you only came for it\nIt works.\n:::",
+        "**Back to your prediction.** It did, because it must.",
+        "## The verdict",
         ":::{verdict} C99\nIt did, {glue:text}`a:d` times.\n:::",
         *(EXERCISE.format(label) for label in ("one", "two", "three")),
         "## Remember\n\n- This.",
@@ -317,6 +320,20 @@ for name, words, change in [
         replace("## Remember", "# 2 More\n\n## Remember"),
     ),
     ("no_prediction", "The chapter has no Predict box", replace(":class: predict", "")),
+    ("no_answer", "The chapter has no folded answer", replace("The answer, if you only", "If you")),
+    (
+        "no_way_back",
+        "The chapter does not come back to the prediction",
+        replace("**Back to your prediction.**", "So."),
+    ),
+    (
+        "back_too_late",
+        "The chapter does not come back to the prediction before its verdict",
+        replace(
+            "**Back to your prediction.** It did, because it must.\n\n## The verdict",
+            "## The verdict\n\n**Back to your prediction.**",
+        ),
+    ),
     (
         "no_verdict_box",
         "The chapter makes the claims ['C99'], and has verdict boxes for []",
