@@ -56,6 +56,7 @@ class ChapterTable(SphinxDirective):
     """A table of all chapters: minutes, what one can do afterwards, and what has to be read before."""
 
     def run(self):
+        self.env.note_dependency(FILE)
         table = nodes.table()
         group = nodes.tgroup(cols=4)
         table += group
@@ -86,10 +87,11 @@ class ChapterMap(SphinxDirective):
     """A picture of which chapter needs which: boxes that are links, in columns from left to right."""
 
     def run(self):
-        return [nodes.raw("", drawn(self.env.app.chapters, self.env), format="html")]
+        self.env.note_dependency(FILE)
+        return [nodes.raw("", drawn(self.env.app.chapters), format="html")]
 
 
-def drawn(chapters, env):
+def drawn(chapters):
     columns: dict = {}
     for name, level in levels(chapters).items():
         columns.setdefault(level, []).append(name)
@@ -98,7 +100,7 @@ def drawn(chapters, env):
         for column, names in columns.items()
         for row, name in enumerate(names)
     }
-    lines, boxes = [], []
+    lines, boxes, course = [], [], ' class="course"'
     for name, (x, y) in places.items():
         for need in chapters[name]["needs"]:
             left, top = places[need]
@@ -110,7 +112,7 @@ def drawn(chapters, env):
         where = f"../{chapters[name]['page']}.html"
         boxes.append(
             f'<a href="{where}"><rect x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="5"'
-            f"{' class=course' if chapters[name].get('course') else ''}/>"
+            f"{course if chapters[name].get('course') else ''}/>"
             f'<text x="{x + WIDTH / 2}" y="{y + HEIGHT / 2 + 4}">{title}</text></a>'
         )
     width = max(x for x, _ in places.values()) + WIDTH

@@ -1,0 +1,75 @@
+"""What book/chapters.yml says of the chapters is shown, and what does not fit the book is refused."""
+
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from sphinx.errors import ExtensionError
+
+ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "book" / "_ext"))
+import chapters  # noqa: E402
+
+GOOD = {"objectives": ["say a"], "minutes": 30, "needs": []}
+
+
+@pytest.fixture
+def book(tmp_path):
+    """A book of two chapters; the function reads it with what its file says of them."""
+    files = [{"file": "chapters/a/one"}, {"file": "book/page"}, {"file": "chapters/b/two"}]
+    (tmp_path / "_toc.yml").write_text(yaml.safe_dump({"parts": [{"chapters": files}]}))
+    (tmp_path / "book").mkdir()
+
+    def read(**about):
+        (tmp_path / chapters.FILE).write_text(yaml.safe_dump(about))
+        app = SimpleNamespace(srcdir=tmp_path)
+        chapters.read(app)
+        return app.chapters
+
+    return read
+
+
+def test_chapters_come_in_reading_order_with_their_pages(book):
+    found = book(two=GOOD | {"needs": ["one"]}, one=GOOD | {"course": True})
+    assert [(name, about["page"]) for name, about in found.items()] == [
+        ("one", "chapters/a/one"),
+        ("two", "chapters/b/two"),
+    ]
+    assert chapters.levels(found) == {"one": 0, "two": 1}
+
+
+@pytest.mark.parametrize(
+    "about, complaint",
+    [
+        ({"one": GOOD}, "differ in two"),
+        ({"one": GOOD, "two": GOOD, "three": GOOD}, "differ in three"),
+        ({"one": GOOD, "two": {"minutes": 3}}, "two must have"),
+        ({"one": GOOD, "two": GOOD | {"objectives": []}}, "two must have"),
+        ({"one": GOOD, "two": GOOD | {"needs": ["zero"]}}, "two needs \\['zero'\\]"),
+        ({"one": GOOD | {"needs": ["two"]}, "two": GOOD | {"needs": ["one"]}}, "needs itself"),
+    ],
+)
+def test_what_does_not_fit_is_refused(book, about, complaint):
+    with pytest.raises(ExtensionError, match=complaint):
+        book(**about)
+
+
+def test_the_page_shows_every_chapter_and_what_it_needs(site):
+    page = (site / "book" / "map.html").read_text("utf-8")
+    about = yaml.safe_load((ROOT / chapters.FILE).read_text("utf-8"))
+    assert page.count("<rect") == len(about) and page.count('class="course"') == 12
+    assert page.count("<path d=") == sum(len(each["needs"]) for each in about.values())
+    for name in chapters.reading_order(ROOT):
+        assert len(re.findall(rf'href="\.\./{name}\.html"', page)) >= 2
+
+
+def test_each_chapter_has_two_exam_questions_with_answers_that_no_page_shows(site):
+    bank = yaml.safe_load((ROOT / "assignments" / "questions.yml").read_text("utf-8"))
+    assert list(bank) == [name.rsplit("/", 1)[-1] for name in chapters.reading_order(ROOT)]
+    for questions in bank.values():
+        assert [set(each) for each in questions] == [{"question", "answer"}] * 2
+        assert all(text.strip() for each in questions for text in each.values())
+    assert not list(site.rglob("*questions.yml"))
