@@ -211,6 +211,43 @@ def how_often(record, named):
     return words
 
 
+class Replications(SphinxDirective):
+    """A table of the chapters: how many sentences held every time with everything drawn anew, and which did not."""
+
+    def run(self):
+        folder = Path(self.env.srcdir)
+        heads = ("chapter", "sentences", "held every time", "held less often")
+        table = nodes.table()
+        group = nodes.tgroup(cols=len(heads))
+        table += group
+        for width in (28, 8, 8, 56):
+            group += nodes.colspec(colwidth=width)
+        group += nodes.thead("", row([words(head)] for head in heads))
+        body = nodes.tbody()
+        group += body
+        pages = {Path(page).stem: page for page in self.env.found_docs}
+        totals = [0, 0]
+        for file in sorted((folder / REPLICATIONS).glob("*.json")):
+            self.env.note_dependency(file.relative_to(folder).as_posix())
+            runs = list(json.loads(file.read_text("utf-8"))["repetitions"].values())
+            sentences = dict.fromkeys(s for run in runs for s in run["sentences"])
+            held = {s: sum(run["sentences"].get(s, False) for run in runs) for s in sentences}
+            often = nodes.bullet_list()
+            for sentence in sorted(held, key=held.get):
+                if held[sentence] < len(runs):
+                    often += nodes.list_item(
+                        "", words(f"{held[sentence]} of {len(runs)}: {sentence}")
+                    )
+            always = sum(count == len(runs) for count in held.values())
+            totals = [totals[0] + len(held), totals[1] + always]
+            link = page_link(self.env, pages[file.stem])
+            cells = [[nodes.paragraph("", "", link)], [words(str(len(held)))], [words(str(always))]]
+            body += row([*cells, [often] if often.children else [words("")]])
+        last = ("all together", str(totals[0]), str(totals[1]), "")
+        body += row([words(text)] for text in last)
+        return [table]
+
+
 def is_numbered(name):
     """Whether a claim is one of the article's, which have numbers."""
     return name[0] == "C" and name[1:].isdigit()
@@ -264,4 +301,5 @@ def setup(app):
     app.add_role("claim", ClaimRole())
     app.add_directive("verdict", VerdictBox)
     app.add_directive("ledger", Ledger)
+    app.add_directive("replications", Replications)
     return {"parallel_read_safe": True}

@@ -21,6 +21,9 @@ from trainlab.identity import fingerprint
 from trainlab.schedules import Schedule
 
 PARTS = ("model", "loss", "optimizer")
+# What may change as well, by the name of the option, and the name it is kept by.
+OPTIONS = {"max_norm": "max_norm", "seed": "seeds"}
+CHANGES = (*PARTS, "schedule", *OPTIONS)
 
 
 def saved_files(folder: str | os.PathLike) -> list[Path]:
@@ -154,13 +157,15 @@ def part(thing: Any) -> list:
 def _check_same(path: str | os.PathLike, saved: dict, own: dict, changed: Iterable[str]) -> None:
     """Refuse a checkpoint of another training; name each difference that `changed` does not allow."""
     differing = []
+    option_of = {kept: option for option, kept in OPTIONS.items()}
     for name in own:
         before, now = saved.get(name), own[name]
-        if name in changed:
+        if option_of.get(name, name) in changed:
             continue
         if name not in PARTS or before is None:
             if before != now:
-                differing.append(f"{name}: saved {before}, received {now}")
+                hint = f"; changed=[{option_of[name]!r}] takes it" if name in option_of else ""
+                differing.append(f"{name}: saved {before}, received {now}{hint}")
         elif before[1] is None or now[1] is None:
             differing.append(
                 f"{name}: {now[0]} cannot be compared with the one that was saved; changed=[{name!r}] takes it"

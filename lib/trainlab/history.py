@@ -51,17 +51,26 @@ class History:
         ]
 
     def reserve(self, step: int, steps: int) -> None:
-        """Make room for `steps` more rows after those before `step`."""
-        made = self._empty | self.until(step)
+        """Make room for `steps` more rows after those before `step`.
+
+        A column that only a part of a training has, the norm of clipped gradients, is NaN in the
+        other part.
+        """
+        known = self.until(step)
         self.rows = {
-            name: np.concatenate([rows, np.empty((steps, *rows.shape[1:]), rows.dtype)])
-            for name, rows in made.items()
+            name: np.concatenate([known.get(name, _no_rows(step, like)), _no_rows(steps, like)])
+            for name, like in (self._empty | known).items()
         }
 
     def write(self, place: int, **row: float | np.ndarray) -> None:
         """Fill in the row of an update, or a part of it."""
         for name, value in row.items():
             self.rows[name][place] = value
+
+
+def _no_rows(count, like):
+    """Return rows without numbers, in the shape and type of the rows of `like`."""
+    return np.full((count, *like.shape[1:]), np.nan if like.dtype.kind == "f" else 0, like.dtype)
 
 
 class Rates:

@@ -534,9 +534,10 @@ class Trainer:
             then the newest file that is whole, with a warning about each that is not.
         model, loss, optimizer, schedule, **options
             As for :class:`Trainer`.
-        changed : sequence of "model", "loss", "optimizer", "schedule"
+        changed : sequence of "model", "loss", "optimizer", "schedule", "max_norm", "seed"
             What may differ from the saved run, or cannot be compared with it. An optimizer keeps
-            its state if that still fits, and begins anew otherwise.
+            its state if that still fits, and begins anew otherwise. After a spike, a new `max_norm`
+            clips what comes, and a new `seed` meets the examples in another order.
 
         Raises
         ------
@@ -547,7 +548,7 @@ class Trainer:
             option or past of the schedule; the message names each difference.
         """
         for name in changed:
-            checks.one_of("changed", name, (*checkpoints.PARTS, "schedule"))
+            checks.one_of("changed", name, checkpoints.CHANGES)
         trainer = cls(model, loss, optimizer, schedule, **options)
         checkpoints.restore(path, trainer, changed)
         return trainer

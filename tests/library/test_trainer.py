@@ -882,7 +882,9 @@ OTHERS = [
     ({"on_divergence": "record"}, ["on_divergence: saved raise, received record"]),
     (
         {"seed": 1, "batch_size": 8},
-        ["seeds: saved [0], received [1]; batch_size: saved 7, received 8"],
+        [
+            "seeds: saved [0], received [1]; changed=['seed'] takes it; batch_size: saved 7, received 8"
+        ],
     ),
 ]
 
@@ -1082,9 +1084,9 @@ def test_what_cannot_be_compared_is_refused_unless_it_is_named(tmp_path):
     assert fit(again(tmp_path / "run", loss=Locked(0.0), changed=["loss"]), steps=1).step == 3
     with pytest.raises(
         ValueError,
-        match="changed must be one of 'model', 'loss', 'optimizer', 'schedule', received 'seed'",
+        match="changed must be one of 'model', 'loss', .*, 'max_norm', 'seed', received 'batch_size'",
     ):
-        again(tmp_path / "run", changed=["seed"])
+        again(tmp_path / "run", changed=["batch_size"])
 
 
 def test_another_optimizer_keeps_a_state_that_fits_and_begins_one_that_does_not(tmp_path):
@@ -1699,3 +1701,51 @@ def test_examples_that_the_loss_ignores_altogether_are_refused_with_the_step():
     trainer = fit(make(MLP((D, 4, 10)), loss), X, LABELS, steps=2)
     with pytest.raises(ValueError, match="at step 2 are all zero"):
         trainer.evaluate(X, np.zeros(N, int))
+
+
+@pytest.mark.parametrize("replicas", [None, 2])
+@pytest.mark.parametrize("before, after", [(None, 0.01), (0.01, None), (0.01, 0.02)])
+def test_a_resumed_run_may_clip_what_comes(before, after, replicas, tmp_path):
+    first = fit(make(max_norm=before, replicas=replicas), steps=4)
+    first.save(tmp_path / "run")
+    parts = (first.model, first.loss, first.optimizer, Constant(0.05))
+    options = {"batch_size": 7, "replicas": replicas}
+    with pytest.raises(ValueError, match=r"max_norm: saved .*; changed=\['max_norm'\] takes it"):
+        Trainer.resume(tmp_path / "run", *parts, max_norm=after, **options)
+    second = Trainer.resume(
+        tmp_path / "run", *parts, max_norm=after, changed=["max_norm"], **options
+    )
+    fit(second, steps=1)
+    if after is not None:
+        runs = replicas or 1
+        moved = [(second.params[n] - first.params[n]).reshape(runs, -1) for n in first.params]
+        lengths = np.linalg.norm(np.concatenate(moved, axis=1), axis=1)
+        np.testing.assert_allclose(lengths, 0.05 * after, rtol=1e-9)
+    fit(second, steps=2)
+    norms = second.history["gradient_norm"]
+    known = np.isfinite(norms).reshape(7, -1).all(axis=1).tolist()
+    assert known == [before is not None] * 4 + [after is not None] * 3
+    assert second.history["step"].tolist() == list(range(7))
+    assert np.isfinite(second.history["loss"]).all()
+    second.save(tmp_path / "again")
+    third = Trainer.resume(tmp_path / "again", *parts, max_norm=after, **options)
+    assert same(third.history, second.history) and len(third.table()) == 7 * (replicas or 1)
+
+
+def test_a_resumed_run_may_meet_the_examples_in_another_order(tmp_path):
+    first = fit(make(), steps=3)
+    first.save(tmp_path / "run")
+    parts = (first.model, first.loss, first.optimizer, Constant(0.05))
+    with pytest.raises(ValueError, match=r"seeds: saved \[0\], received \[5\]; changed=\['seed'\]"):
+        Trainer.resume(tmp_path / "run", *parts, batch_size=7, seed=5)
+    other = Trainer.resume(tmp_path / "run", *parts, batch_size=7, seed=5, changed=["seed"])
+    assert same(other.params, first.params) and other.step == 3
+    seen = []
+
+    def spy(predictions, targets, reduction):
+        seen.append(targets.ravel())
+        return squared_error(predictions, targets, reduction=reduction)
+
+    other.loss = spy
+    fit(other, steps=1)
+    assert seen[0].tolist() == NUMBERS[1].ravel()[batch_order(5, 0, N)[21:28]].tolist()

@@ -131,6 +131,16 @@ def keep(path, results):
     unfinished.replace(kept_in(path))
 
 
+def differing(kept, again):
+    """The sentences and claims of which two runs of one repetition say different things."""
+    return [
+        name
+        for part in ("sentences", "verdicts")
+        for name in kept[part].keys() | again[part].keys()
+        if kept[part].get(name) != again[part].get(name)
+    ]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notebooks", nargs="+", type=Path)
@@ -147,12 +157,11 @@ def main():
         results[path][repetition] = result
         keep(path, results[path])
     for path in options.notebooks:
-        repetitions = results[path].values()
-        sentences = store.read(path.read_text("utf-8"))
-        for sentence in found(sentences)[0]:
-            times = sum(r["sentences"].get(sentence, False) for r in repetitions)
-            if times < len(repetitions):
-                print(f"{path.stem}: held in {times} of {len(repetitions)}: {sentence}")
+        runs = results[path].values()
+        for sentence in found(store.read(path.read_text("utf-8")))[0]:
+            times = sum(run["sentences"].get(sentence, False) for run in runs)
+            if times < len(runs):
+                print(f"{path.stem}: held in {times} of {len(runs)}: {sentence}")
     return 0
 
 

@@ -1,0 +1,101 @@
+"""What is kept of the chapters' repetitions: it belongs to their code as it is, and one drawn by the commit is run again."""
+
+import ast
+import subprocess
+
+import pytest
+
+import replicate
+import store
+from test_stored import ALL, CHOSEN, ROOT
+
+
+def record(name):
+    kept = replicate.kept(ROOT / name)
+    assert kept, (
+        f"nothing is kept of {name} as it is now: make replicate NOTEBOOKS={name} takes minutes"
+    )
+    return kept
+
+
+def drawn():
+    """A chapter and a repetition: another commit draws others."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout
+    number = int(commit.strip() or "0", 16)
+    return ALL[number % len(ALL)], 1 + number // len(ALL) % len(replicate.REPETITIONS)
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_every_chapter_was_repeated_as_it_is_now(name):
+    kept = record(name)
+    assert list(kept) == list(replicate.REPETITIONS)
+    notebook = store.read((ROOT / name).read_text("utf-8"))
+    sentences, verdicts = replicate.found(notebook)
+    for result in kept.values():
+        assert result["sentences"].keys() == sentences.keys()
+        assert result["verdicts"].keys() == verdicts.keys()
+
+
+def test_a_repetition_that_the_commit_draws_says_the_same_again():
+    name, repetition = drawn()
+    again = replicate.repeated(ROOT / name, repetition)
+    assert replicate.differing(record(name)[repetition], again) == [], f"{name}, {repetition}"
+
+
+def test_a_spoiled_record_differs():
+    kept = record(ALL[0])[1]
+    sentence, claim = next(iter(kept["sentences"])), next(iter(kept["verdicts"]))
+    spoiled = {
+        "sentences": kept["sentences"] | {sentence: not kept["sentences"][sentence]},
+        "verdicts": kept["verdicts"] | {claim: "refuted, perhaps"},
+    }
+    assert sorted(replicate.differing(kept, spoiled)) == sorted([sentence, claim])
+    assert replicate.differing(kept, kept) == []
+
+
+def test_a_record_goes_stale_with_the_chapters_code(tmp_path, monkeypatch):
+    notebook = store.read((ROOT / ALL[0]).read_text("utf-8"))
+    monkeypatch.setattr(replicate, "KEPT", tmp_path)
+    path = tmp_path / "chapter.ipynb"
+    path.write_text(store.write(notebook), "utf-8")
+    result = {"sentences": {"it does": True}, "verdicts": {"C99": "supported"}}
+    replicate.keep(path, {2: result})
+    assert replicate.kept(path) == {2: result}
+    notebook.cells[0].source += "\n\nOther words."
+    code = replicate.code_of(notebook)[1]
+    code.source += "  # a comment\n"
+    path.write_text(store.write(notebook), "utf-8")
+    assert replicate.kept(path) == {2: result}
+    code.source += "unused = 1\n"
+    path.write_text(store.write(notebook), "utf-8")
+    assert replicate.kept(path) == {}
+
+
+def test_nothing_is_drawn_twice():
+    notebook = store.read((ROOT / "chapters/03_algorithms/schedules.ipynb").read_text("utf-8"))
+    texts = set()
+    for repetition in range(11):
+        change = replicate.DrawnAnew(repetition)
+        code = [
+            ast.unparse(change.visit(ast.parse(cell.source)))
+            for cell in replicate.code_of(notebook)
+        ]
+        texts.add("\n".join(code))
+    assert len(texts) == 11
+
+
+def test_seeds_that_are_no_range_are_refused():
+    with pytest.raises(ValueError, match=r"TUNING_SEEDS must be a range, received \[1, 2\]"):
+        replicate.DrawnAnew(1).visit(ast.parse("TUNING_SEEDS = [1, 2]"))
+
+
+def test_a_sentence_said_twice_holds_if_it_held_both_times():
+    cell = store.nbformat.v4.new_code_cell("1")
+    texts = ["Confirmed: a\nConfirmed: b\n", "NOT CONFIRMED in this run: a\n"]
+    cell.outputs = [
+        store.nbformat.v4.new_output("stream", name="stdout", text=text) for text in texts
+    ]
+    notebook = store.nbformat.v4.new_notebook(cells=[cell])
+    assert replicate.found(notebook) == ({"a": False, "b": True}, {})
