@@ -73,7 +73,10 @@ def find(directive, name):
             location=directive.get_location(),
         )
         return None
-    directive.env.note_dependency(f"{app.claims[name]['page']}.ipynb")
+    page = app.claims[name]["page"]
+    directive.env.note_dependency(f"{page}.ipynb")
+    if app.claims[name]["held"]:
+        directive.env.note_dependency(f"{REPLICATIONS}/{Path(page).stem}.json")
     return app.claims[name]
 
 
@@ -227,7 +230,8 @@ class Replications(SphinxDirective):
         group += body
         pages = {Path(page).stem: page for page in self.env.found_docs}
         totals = [0, 0]
-        for file in sorted((folder / REPLICATIONS).glob("*.json")):
+        files = (folder / REPLICATIONS).glob("*.json")
+        for file in sorted(files, key=lambda file: pages[file.stem]):
             self.env.note_dependency(file.relative_to(folder).as_posix())
             runs = list(json.loads(file.read_text("utf-8"))["repetitions"].values())
             sentences = dict.fromkeys(s for run in runs for s in run["sentences"])
