@@ -87,7 +87,7 @@ lab: $(READY) ## Open the chapters in JupyterLab (LAB=... for its options)
 notebooks: $(READY) ## Execute the notebooks and store their outputs (NOTEBOOKS=... for some)
 	$(VENV)/bin/python tests/notebooks/store.py $(NOTEBOOKS)
 
-replicate: $(READY) ## Run the chapters seven times more, with everything drawn anew, and keep which sentences held (NOTEBOOKS=... for some)
+replicate: $(READY) ## Run the chapters several times more, with everything drawn anew, and keep which sentences held (NOTEBOOKS=... for some)
 	$(VENV)/bin/python tests/notebooks/replicate.py $(NOTEBOOKS)
 
 lock: $(READY) ## Write requirements.txt anew from the groups in pyproject.toml

@@ -219,16 +219,17 @@ class Replications(SphinxDirective):
 
     def run(self):
         folder = Path(self.env.srcdir)
-        heads = ("chapter", "sentences", "held every time", "held less often")
+        heads = ("chapter", "held every time", "held less often")
         table = nodes.table()
         group = nodes.tgroup(cols=len(heads))
         table += group
-        for width in (28, 8, 8, 56):
+        for width in (28, 12, 60):
             group += nodes.colspec(colwidth=width)
         group += nodes.thead("", row([words(head)] for head in heads))
         body = nodes.tbody()
         group += body
-        pages = {Path(page).stem: page for page in self.env.found_docs}
+        chapters = [page for page in self.env.found_docs if page.startswith("chapters/")]
+        pages = {Path(page).stem: page for page in chapters}
         totals = [0, 0]
         files = (folder / REPLICATIONS).glob("*.json")
         for file in sorted(files, key=lambda file: pages[file.stem]):
@@ -245,9 +246,9 @@ class Replications(SphinxDirective):
             always = sum(count == len(runs) for count in held.values())
             totals = [totals[0] + len(held), totals[1] + always]
             link = page_link(self.env, pages[file.stem])
-            cells = [[nodes.paragraph("", "", link)], [words(str(len(held)))], [words(str(always))]]
+            cells = [[nodes.paragraph("", "", link)], [words(f"{always} of {len(held)}")]]
             body += row([*cells, [often] if often.children else [words("")]])
-        last = ("all together", str(totals[0]), str(totals[1]), "")
+        last = ("all together", f"{totals[1]} of {totals[0]}", "")
         body += row([words(text)] for text in last)
         return [table]
 

@@ -2,7 +2,7 @@
 
     python tests/notebooks/replicate.py [--jobs N] NOTEBOOK...
 
-In repetition k, 1 to 7, other numbers take the place of all that a chapter draws: its training and
+In each repetition other numbers take the place of all that a chapter draws: its training and
 tuning seeds, the splits of its data, and every generator that it makes. What each repetition found
 is kept in chapters/records/replications/, one file a chapter. What is there already, and was found
 with the chapter's code as it is now, is not run again. Call it through `make replicate`.
