@@ -6,6 +6,7 @@ there, so that nothing of it is written twice.
 
 import html
 import json
+import re
 from pathlib import Path
 
 from docutils import nodes
@@ -18,6 +19,7 @@ from trainlab.evidence import MIME
 
 LOGGER = logging.getLogger(__name__)
 REPLICATIONS = "chapters/records/replications"
+CONFIRMED = re.compile(r"^Confirmed: (.+)$", re.MULTILINE)
 NUMBERS = ("verdict", "note", "sentence", "seeds", "budget", "limits")
 
 
@@ -103,7 +105,7 @@ class ClaimRole(SphinxRole):
 
 
 class VerdictBox(SphinxDirective):
-    """The verdicts of one or more claims, the chapter's own words on them, their budget and limits."""
+    """The verdicts of one or more claims and a paragraph in plain words; folded below it the rest, budget and limits."""
 
     required_arguments = 1
     final_argument_whitespace = True
@@ -119,7 +121,12 @@ class VerdictBox(SphinxDirective):
             )
             words += nodes.Text(note(record) + ".")
             box += words
-        self.state.nested_parse(self.content, self.content_offset, box)
+        said = nodes.Element()
+        self.state.nested_parse(self.content, self.content_offset, said)
+        box += said.children[:1]
+        summary = "The numbers, the budget and the limits"
+        box += nodes.raw("", f"<details><summary>{summary}</summary>", format="html")
+        box += said.children[1:]
         for said in dict.fromkeys(
             (record["seeds"], record["budget"], record["limits"]) for record in claims
         ):
@@ -131,6 +138,7 @@ class VerdictBox(SphinxDirective):
         for record in claims:
             if record["held"]:
                 box += how_often(record, len(claims) > 1)
+        box += nodes.raw("", "</details>", format="html")
         return [box]
 
 
@@ -253,6 +261,27 @@ class Replications(SphinxDirective):
         return [table]
 
 
+def say_how_often(app, doctree):
+    """Behind a printed sentence that did not always hold again, in a chapter's outputs: how often it did."""
+    page = app.env.docname
+    file = Path(app.srcdir, REPLICATIONS, f"{Path(page).stem}.json")
+    if not page.startswith("chapters/") or not file.exists():
+        return
+    app.env.note_dependency(file.relative_to(app.srcdir).as_posix())
+    runs = list(json.loads(file.read_text("utf-8"))["repetitions"].values())
+
+    def counted(line):
+        found = [run["sentences"][line[1]] for run in runs if line[1] in run["sentences"]]
+        if all(found):
+            return line[0]
+        return f"{line[0]} (again in {sum(found)} of {len(runs)} repetitions)"
+
+    for block in doctree.findall(nodes.literal_block):
+        text = CONFIRMED.sub(counted, block.astext())
+        if text != block.astext():
+            block.rawsource, block[:] = text, [nodes.Text(text)]
+
+
 def is_numbered(name):
     """Whether a claim is one of the article's, which have numbers."""
     return name[0] == "C" and name[1:].isdigit()
@@ -301,6 +330,7 @@ def publish(app, error):
 
 def setup(app):
     app.connect("builder-inited", read_records)
+    app.connect("doctree-read", say_how_often)
     app.connect("html-page-context", add_script)
     app.connect("build-finished", publish)
     app.add_role("claim", ClaimRole())

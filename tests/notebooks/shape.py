@@ -25,7 +25,8 @@ FOOTNOTE = re.compile(r"\[\^[\w-]+\]")
 PATH = re.compile(r"(?<![\w.)\]}<:/*$\\-])/\w[\w.+-]*/\w|\b[A-Z]:\\\w|(?<![\w\\])~/\w")
 SHOWN = {"text/plain", "image/png", MIME}
 GLUED = "application/papermill.record/"
-VERDICT_BOX = re.compile(r"^:::\{verdict\} (.+)$", re.MULTILINE)
+VERDICT_BOX = re.compile(r"^:::\{verdict\} (.+)\n\n?((?:.*\n)*?):::$", re.MULTILINE)
+PLAIN_WORDS = 60  # of a verdict, for each of its claims
 BLOCK = re.compile(
     r"^`{3,}\{(exercise|solution)(-start)?\} *(\S*)\n((?: *:\w+:.*\n)*)", re.MULTILINE
 )
@@ -58,6 +59,10 @@ def about_running(cell, number):
     failed = any(output.output_type == "error" for output in cell.outputs)
     if failed and "raises-exception" not in tags:
         yield "stores an error without the tag raises-exception"
+    if re.search(r"\bClaim\(|\bplt\.show\(\)", cell.source) and not (
+        failed or "hide-input" in tags
+    ):
+        yield "makes a figure or a claim and shows its code: add the tag hide-input"
     if "raises-exception" in tags and not failed:
         yield "has the tag raises-exception and stores no error"
     if any(output.get("name") == "stderr" for output in cell.outputs):
@@ -79,7 +84,7 @@ def about_pictures(cell):
 
 def about_prose(prose):
     titles = re.findall(r"^# .*", prose, re.MULTILINE)
-    if len(titles) != 1 or not prose.startswith("# ") or not re.match(r"# \d+(\.\d+)* \S", prose):
+    if len(titles) != 1 or not prose.startswith("# ") or not re.match(r"# \d+(\.\d+)*[a-z]? \S", prose):
         yield f"begins not with one title and the document's section number, but has {titles}"
     if "{admonition} Predict\n:class: predict\n" not in prose:
         yield "has no Predict box"
@@ -103,9 +108,16 @@ def about_claims(code, prose):
     claims = [output["data"][MIME]["name"] for output in outputs if MIME in output.get("data", {})]
     if not claims:
         yield "makes no claim"
-    boxed = [name for names in VERDICT_BOX.findall(prose) for name in names.split()]
+    boxes = VERDICT_BOX.findall(prose)
+    boxed = [name for names, _ in boxes for name in names.split()]
     if sorted(boxed) != sorted(claims):
         yield f"makes the claims {claims}, and has verdict boxes for {boxed}"
+    for names, said in boxes:
+        plain, count = said.partition("\n\n")[0], len(names.split())
+        if not plain.strip() or len(plain.split()) > PLAIN_WORDS * count:
+            yield f"begins the verdict box of {names} with {len(plain.split())} words: one to {PLAIN_WORDS * count} in plain language"
+        if len(re.findall(r"\{(?:claim|glue:\w*)\}`", plain)) > count:
+            yield f"begins the verdict box of {names} with more than one number a claim: the rest goes below"
     glued = [
         output["metadata"]["scrapbook"]["name"]
         for output in outputs
