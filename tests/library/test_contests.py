@@ -374,6 +374,7 @@ def test_it_says_what_was_tried_chosen_and_lost():
     )
     assert str(found).splitlines() == [
         "no training; 3 fresh seeds; choose chose out of 3, with 2 other seeds",
+        "intervals hold the luck of training",
         "arm  choose  judge  chosen",
         "one  1       11     a 1 (lowest)",
         "two  4.5     46     a 4.5 (lowest)",
@@ -384,7 +385,7 @@ def test_large_numbers_are_written_out():
     found = contest(
         made, {"one": Arm(a=[123.456]), "two": Arm(a=[2e9])}, seeds=[0, 1], budget="none"
     )
-    assert str(found).splitlines()[2:] == ["one  123     1,235", "two  2e+09   2e+10"]
+    assert str(found).splitlines()[3:] == ["one  123     1,235", "two  2e+09   2e+10"]
 
 
 def test_it_says_every_budget_once():
@@ -394,7 +395,7 @@ def test_it_says_every_budget_once():
     }
     found = contest(TASK, arms | {"also small": Arm(lambda: Constant(0.2))}, seeds=[0, 1])
     assert found.budget == "12 updates of 8 examples; 6 updates of 16 examples"
-    assert str(found).splitlines()[1] == "arm         train  validation  test"
+    assert str(found).splitlines()[2] == "arm         train  validation  test"
 
 
 @pytest.mark.parametrize(
@@ -540,7 +541,7 @@ def test_numbers_from_a_thousand_to_a_million_are_written_out():
         seeds=[0],
         budget="none",
     )
-    written = [line.split()[1] for line in str(found).splitlines()[2:]]
+    written = [line.split()[1] for line in str(found).splitlines()[3:]]
     assert written == ["999", "1,000", "999,999", "1e+06", "-2,000"]
 
 
@@ -549,7 +550,7 @@ def test_two_trials_are_a_choice_and_a_single_run_has_a_mean():
         made, {"it": Arm(a=[2, 1])}, by="choose", tuning_seeds=[100], seeds=[0], budget="none"
     )
     assert found.chosen == {"it": {"a": 1}} and found.by == "choose"
-    assert str(found).splitlines()[1:] == [
+    assert str(found).splitlines()[2:] == [
         "arm  choose  judge  chosen",
         "it   1       10     a 1 (lowest)",
     ]
@@ -562,6 +563,7 @@ def test_an_arm_with_every_run_lost_has_no_mean():
     )
     assert str(found).splitlines() == [
         "the task's own budget; 2 seeds",
+        "intervals hold the luck of training",
         "arm  loss",
         "it   (2 lost)",
     ]
@@ -668,3 +670,104 @@ def test_choices_that_are_no_numbers_are_named():
 def test_the_number_of_processes_is_handed_on():
     with pytest.raises(ValueError):
         contest(made, {"it": Arm(a=[1])}, seeds=[0], n_jobs=0)
+
+
+# --- Repeats: the luck of the choice
+
+
+def lucky(settings, seeds):
+    """Which trial is the best depends on the tuning seed: odd ones favour the highest `a`."""
+    a = np.array([setting["a"] for setting in settings], float)[:, None]
+    seeds = np.array(seeds)
+    return {"choose": np.where(seeds % 2, -a, a), "judge": 10 * a + seeds % 3}
+
+
+REPEATED = {"by": "choose", "tuning_seeds": [100, 102, 101, 103, 104, 106], "repeats": 3}
+
+
+def test_a_repeat_chooses_with_its_share_of_the_seeds_and_judges_with_its_own():
+    arms = {"x": Arm(a=[1, 2, 3]), "fixed": Arm(lambda b: {"a": 0}, b=[5, 6, 7])}
+    found = contest(lucky, arms, seeds=range(6), **REPEATED)
+    assert found.chosen == {"x": {"a": [1, 3, 1]}, "fixed": {"b": [5, 5, 5]}}
+    assert found.settings["x"] == [{"a": 1}, {"a": 3}, {"a": 1}]
+    np.testing.assert_array_equal(found["judge"]["x"], [10, 11, 32, 30, 11, 12])
+    assert found.at_the_edge["x"] == {"a": "lowest in 2, highest in 1 of 3"}
+    assert (found.repeats, found.luck) == (3, ("training", "choice"))
+    means = [10.5, 31, 11.5]
+    assert found.difference("judge", "x", "fixed") == paired(means, [0.5, 1, 1.5])
+    assert found.difference("judge", "x", "fixed", 0.8) == paired(means, [0.5, 1, 1.5], 0.8)
+
+
+def test_a_ratio_of_repeats_is_that_of_their_geometric_means():
+    arms = {"x": Arm(a=[1, 2]), "y": Arm(a=[3, 4])}
+    found = contest(lucky, arms, seeds=range(6), **REPEATED)
+    logs = [np.log(found["judge"][arm]).reshape(3, 2).mean(axis=1) for arm in "xy"]
+    assert found.ratio("judge", "x", "y") == paired(*logs).exp()
+    assert (
+        found.ratios("judge", "y")["x"] == paired_all({"x": logs[0], "y": logs[1]}, "y")["x"].exp()
+    )
+
+
+def test_repeats_are_the_contests_of_their_seeds():
+    arms = {"x": Arm(Constant, peak=[0.01, 0.1, 0.4]), "y": Arm(Constant, peak=[0.02, 0.2, 0.3])}
+    both = contest(
+        TASK, arms, by="validation", tuning_seeds=range(10, 14), seeds=range(4), repeats=2
+    )
+    for number in (0, 1):
+        part = slice(2 * number, 2 * number + 2)
+        alone = contest(
+            TASK, arms, by="validation", tuning_seeds=range(10, 14)[part], seeds=range(4)[part]
+        )
+        for arm in arms:
+            assert both.chosen[arm]["peak"][number] == alone.chosen[arm]["peak"]
+            np.testing.assert_array_equal(both["test"][arm][part], alone["test"][arm])
+
+
+def test_it_says_how_often_a_value_was_chosen_and_what_the_intervals_hold():
+    printed = str(contest(lucky, {"x": Arm(a=[1, 2, 3])}, seeds=range(6), **REPEATED))
+    assert "6 fresh seeds; choose chose out of 3, with 2 other seeds, 3 times\n" in printed
+    assert "\nintervals hold the luck of training, of choice\n" in printed
+    assert "a 2 x 1, 1 x 3 (lowest in 2, highest in 1 of 3)" in printed
+
+
+def test_curves_of_repeats_have_a_row_for_every_seed():
+    arms = {"x": Arm(Constant, peak=[0.01, 0.1])}
+    options = {"by": "test", "tuning_seeds": [7, 8], "seeds": [1, 2, 3, 4]}
+    found = contest(TASK.but(every=4), arms, repeats=2, **options)
+    assert found.curves["test"]["x"].shape == (4, 3)
+    np.testing.assert_array_equal(found.curves["test"]["x"][:, -1], found["test"]["x"])
+
+
+def test_what_repeats_found_is_kept(tmp_path):
+    arms = {"x": Arm(a=[1, 2])}
+    found = contest(lucky, arms, seeds=range(6), folder=tmp_path, **REPEATED)
+    parts = ["judging 1 of 3", "judging 2 of 3", "judging 3 of 3", "tuning"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == parts
+    again = contest(lucky, arms, seeds=range(6), folder=tmp_path, **REPEATED)
+    np.testing.assert_array_equal(found["judge"]["x"], again["judge"]["x"])
+
+
+def test_a_split_of_each_seed_is_in_the_intervals_too():
+    own = TASK.but(split=lambda seed: data.diabetes(seed=seed))
+    found = contest(own, {"x": Arm(lambda: Constant(0.1))}, seeds=[1, 2])
+    assert found.luck == ("training", "split")
+
+
+@pytest.mark.parametrize(
+    "changes, error, words",
+    [
+        ({"repeats": 0}, ValueError, "repeats .* 0"),
+        ({"repeats": 1.5}, TypeError, "repeats .* 1.5"),
+        ({"repeats": 4}, ValueError, "seeds must be shared out among 4 repeats, received 6"),
+        (
+            {"tuning_seeds": [7, 8, 9, 10]},
+            ValueError,
+            "tuning_seeds must be shared out among 3 repeats, received 4",
+        ),
+        ({"arms": {"x": Arm(a=[1])}}, ValueError, "nothing is chosen .* received repeats 3"),
+    ],
+)
+def test_repeats_refuse(changes, error, words):
+    options = {"task": lucky, "arms": {"x": Arm(a=[1, 2])}, "seeds": range(6)} | REPEATED
+    with pytest.raises(error, match=words):
+        contest(**options | changes)

@@ -8,6 +8,7 @@ tried and chosen, whether a choice lies at the edge of what was tried, and how m
 import functools
 import itertools
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from numbers import Real
@@ -298,9 +299,10 @@ class Contest:
         Of each measure, what every arm's chosen setting reached with each fresh seed.
         ``found["test"]["cosine"]`` is short for ``found.values["test"]["cosine"]``.
     chosen : dict of dicts
-        From an arm to its chosen values, by name; empty where nothing was tuned.
+        From an arm to its chosen values, by name; empty where nothing was tuned. Of a contest that
+        repeats its choice, a list of values by name, one for each repeat.
     settings : dict of dicts
-        From an arm to what its recipe made of them.
+        From an arm to what its recipe made of them; a list of dicts if the choice was repeated.
     at_the_edge : dict of dicts
         The arms with a choice at the edge of what was tried, and which edge, "lowest" or "highest",
         by name. There a better value may lie outside.
@@ -314,6 +316,12 @@ class Contest:
         The measure that chose.
     tuning_seeds, seeds : lists of int
     budget : str
+    repeats : int
+        How many times the choice was made. If more than once, an interval is over the means of the
+        repeats.
+    luck : tuple of str
+        Whose luck the intervals hold: always "training"; "split" if every seed has its own; "choice"
+        if it was repeated.
     """
 
     values: dict
@@ -327,6 +335,8 @@ class Contest:
     tuning_seeds: list
     seeds: list
     budget: str
+    repeats: int = 1
+    luck: tuple = ("training",)
 
     def __getitem__(self, measure: str) -> dict[str, np.ndarray]:
         """Return every arm's values of one measure."""
@@ -342,12 +352,12 @@ class Contest:
         verdict "undecided".
         """
         values = self._two(measure, first, second)
-        return _paired(values[0], values[1], confidence)
+        return self._interval(*values, confidence)
 
     def ratio(self, measure: str, first: str, second: str, confidence: float = 0.95) -> Interval:
         """Return the interval of `first` over `second`, the geometric mean of the pairs: below 1, `first` is the better one."""
         values = self._two(measure, first, second)
-        return _paired(_logarithm(values[0]), _logarithm(values[1]), confidence).exp()
+        return self._interval(*map(_logarithm, values), confidence).exp()
 
     def differences(
         self, measure: str, baseline: str, confidence: float = 0.95
@@ -379,8 +389,12 @@ class Contest:
         lines = [f"{self.budget}; {len(self.seeds)} seeds"]
         if tuned:
             trials = len(next(iter(self.tuning[self.by].values())))
-            fresh = f"{len(self.seeds)} fresh seeds; {self.by} chose out of {trials}, with {len(self.tuning_seeds)} other seeds"
+            others = len(self.tuning_seeds) // self.repeats
+            fresh = f"{len(self.seeds)} fresh seeds; {self.by} chose out of {trials}, with {others} other seeds"
             lines = [f"{self.budget}; {fresh}"]
+        if self.repeats > 1:
+            lines[0] += f", {self.repeats} times"
+        lines.append(f"intervals hold the luck of {', of '.join(self.luck)}")
         measures = [
             name
             for name, arms in self.values.items()
@@ -390,7 +404,7 @@ class Contest:
         for arm, chosen in self.chosen.items():
             edges = self.at_the_edge.get(arm, {})
             words = [
-                f"{name} {_text(value)}{f' ({edges[name]})' if name in edges else ''}"
+                f"{name} {_texts(value)}{f' ({edges[name]})' if name in edges else ''}"
                 for name, value in chosen.items()
             ]
             row = [arm]
@@ -412,6 +426,13 @@ class Contest:
             checks.one_of("an arm", arm, tuple(self.chosen))
         return [self[measure][arm] for arm in arms]
 
+    def _interval(self, first, second, confidence):
+        if self.repeats > 1:
+            first, second = (
+                values.reshape(self.repeats, -1).mean(axis=1) for values in (first, second)
+            )
+        return _paired(first, second, confidence)
+
     def _each(self, baseline, confidence):
         checks.one_of("baseline", baseline, tuple(self.chosen))
         checks.number("confidence", confidence, above=0, below=1)
@@ -426,6 +447,7 @@ def contest(
     seeds: Sequence[int],
     tuning_seeds: Sequence[int] = (),
     by: str | None = None,
+    repeats: int = 1,
     budget: str | None = None,
     folder: str | os.PathLike | None = None,
     n_jobs: int = 1,
@@ -449,6 +471,11 @@ def contest(
     by : str
         The measure that chooses. Take one on examples that do not judge: "validation", say.
         Not needed where no arm has more than one trial.
+    repeats : int, at least 1
+        Choose so many times, with a share of the seeds each: the first share of `tuning_seeds`
+        chooses what the first share of `seeds` judges, and so on. With one choice, an interval
+        holds the luck of the training alone: all seeds judge the same choice, lucky or not. With
+        repeats it is over their means, and holds the luck of the choice, too.
     budget : str, optional
         In words, for the result to say; a :class:`Task` knows its own.
     folder : path, optional
@@ -468,7 +495,7 @@ def contest(
     ------
     ValueError
         If there is no arm, if arms have unequal numbers of trials, if a seed tunes and judges,
-        or if `by` is missing or not measured.
+        if `by` is missing or not measured, or if the seeds cannot be shared out among the repeats.
     RuntimeError
         If a training fails; the message names the arm and the seeds.
 
@@ -482,6 +509,7 @@ def contest(
     >>> found = contest(task, arms, by="validation", tuning_seeds=range(100, 104), seeds=range(8))
     >>> print(found)
     100 updates of 8 examples; 8 fresh seeds; validation chose out of 3, with 4 other seeds
+    intervals hold the luck of training
     arm       train  validation  test   chosen
     constant  0.434  0.54        0.495  peak 0.03
     linear    0.442  0.54        0.481  peak 0.03
@@ -501,10 +529,21 @@ def contest(
     settings = {
         name: [arm.setting(values) for values in trials[name]] for name, arm in arms.items()
     }
-    places, tuning = dict.fromkeys(arms, 0), {}
+    tuned = max(counts.values()) > 1
+    checks.integer("repeats", repeats, low=1)
+    if repeats > 1 and not tuned:
+        raise ValueError(
+            f"nothing is chosen here that could be repeated, received repeats {repeats}"
+        )
+    for name, given in {"seeds": seeds, "tuning_seeds": tuning_seeds}.items():
+        if len(given) % repeats:
+            raise ValueError(
+                f"{name} must be shared out among {repeats} repeats, received {len(given)} of them"
+            )
+    places, tuning = {name: [0] * repeats for name in arms}, {}
     options = {"n_jobs": n_jobs, "progress": progress}
 
-    if max(counts.values()) > 1:
+    if tuned:
         if by is None or len(tuning_seeds) == 0:
             raise ValueError(
                 f"to choose, a contest needs by and tuning_seeds, received {by!r} and {tuning_seeds!r}"
@@ -520,20 +559,29 @@ def contest(
                 raise ValueError(
                     f"by must be a measure with one number a run, received {by!r} with shape {values.shape[2:]} a run"
                 )
-            means = np.where(np.isfinite(values), values, np.inf).mean(axis=1)
-            # Counts of mistakes tie, and a tie must not be decided by a rounding: the first one
-            # wins.
-            places[name] = int(np.argmax(means <= means.min() + 1e-9 * abs(means.min())))
+            places[name] = [_best(share) for share in np.split(values, repeats, axis=1)]
 
-    chosen = {name: trials[name][place] for name, place in places.items()}
-    best = {name: settings[name][place] for name, place in places.items()}
-    judged = _sweep(
-        task, {name: [setting] for name, setting in best.items()}, seeds, folder, "judging", options
-    )
+    best = {name: [settings[name][place] for place in places[name]] for name in arms}
+    parts = []
+    for number, share in enumerate(_shares(seeds, repeats)):
+        one = {name: [each[number]] for name, each in best.items()}
+        part = "judging" if repeats == 1 else f"judging {number + 1} of {repeats}"
+        parts.append(_sweep(task, one, share, folder, part, options))
     found = {
-        name: {arm: values[0] for arm, values in by_arm.items()} for name, by_arm in judged.items()
+        name: {arm: np.concatenate([part[name][arm][0] for part in parts]) for arm in by_arm}
+        for name, by_arm in parts[0].items()
     }
-    edges = {name: edge for name, arm in arms.items() if (edge := arm.edges(chosen[name]))}
+    chosen: dict[str, dict] = {}
+    edges: dict[str, dict] = {}
+    for name, arm in arms.items():
+        values = [trials[name][place] for place in places[name]]
+        ends = [arm.edges(each) for each in values]
+        if repeats == 1:
+            chosen[name], edge = values[0], ends[0]
+        else:
+            chosen[name] = {choice: [each[choice] for each in values] for choice in arm.choices}
+            edge = {choice: _how_often(choice, ends) for each in ends for choice in each}
+        edges |= {name: edge} if edge else {}
     curves = {
         name.removeprefix("curve/"): found.pop(name)
         for name in list(found)
@@ -542,11 +590,14 @@ def contest(
     every = getattr(task, "every", None)
     looks = np.arange(every, task.updates + 1, every) if every else np.arange(0)  # type: ignore[attr-defined]
     if budget is None:
-        budget = "; ".join(dict.fromkeys(_budget(task, setting) for setting in best.values()))
+        budget = "; ".join(
+            dict.fromkeys(_budget(task, setting) for each in best.values() for setting in each)
+        )
+    own_split = isinstance(task, Task) and callable(task.split)
     return Contest(
         found,
         chosen,
-        best,
+        best if repeats > 1 else {name: each[0] for name, each in best.items()},
         edges,
         tuning,
         curves,
@@ -555,7 +606,31 @@ def contest(
         list(tuning_seeds),
         list(seeds),
         budget,
+        repeats,
+        ("training", *["split"] * own_split, *["choice"] * (repeats > 1)),
     )
+
+
+def _shares(seeds, repeats):
+    size = len(seeds) // repeats
+    return [seeds[part * size : (part + 1) * size] for part in range(repeats)]
+
+
+def _best(values):
+    """The row with the lowest mean; a row that has lost a run is as bad as can be."""
+    means = np.where(np.isfinite(values), values, np.inf).mean(axis=1)
+    # Counts of mistakes tie, and a tie must not be decided by a rounding: the first one wins.
+    return int(np.argmax(means <= means.min() + 1e-9 * abs(means.min())))
+
+
+def _how_often(choice, ends):
+    """Say how many of the repeats chose an edge, and which.
+
+    >>> _how_often("rate", [{"rate": "lowest"}, {}, {"rate": "highest"}, {"rate": "lowest"}])
+    'lowest in 2, highest in 1 of 4'
+    """
+    counts = Counter(each[choice] for each in ends if choice in each)
+    return ", ".join(f"{edge} in {n}" for edge, n in counts.items()) + f" of {len(ends)}"
 
 
 def _sweep(task, settings, seeds, folder, part, options):
@@ -599,6 +674,18 @@ def _alike(first, second):
         return first is second or bool(first == second)
     except ValueError:  # arrays: then they are trained apart
         return False
+
+
+def _texts(value):
+    """A chosen value as text, or how often each of a list was chosen.
+
+    >>> _texts([0.1, 0.3, 0.1])
+    '2 x 0.1, 1 x 0.3'
+    """
+    if not isinstance(value, list):
+        return _text(value)
+    counts = Counter(map(_text, value))
+    return ", ".join(f"{count} x {each}" for each, count in counts.items())
 
 
 def _text(value):
