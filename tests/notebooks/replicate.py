@@ -25,7 +25,7 @@ from trainlab.progress import progress_bar
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "chapters" / "records" / "replications"
-REPETITIONS = range(1, 8)
+REPETITIONS = range(1, 11)
 STRIDE = 1000  # no chapter has a seed of a thousand or more
 SPLITS = ("digits", "diabetes", "breast_cancer")
 SENTENCE = re.compile(r"^(Confirmed|NOT CONFIRMED in this run): (.*)$", re.MULTILINE)

@@ -84,7 +84,11 @@ def about_pictures(cell):
 
 def about_prose(prose):
     titles = re.findall(r"^# .*", prose, re.MULTILINE)
-    if len(titles) != 1 or not prose.startswith("# ") or not re.match(r"# \d+(\.\d+)*[a-z]? \S", prose):
+    if (
+        len(titles) != 1
+        or not prose.startswith("# ")
+        or not re.match(r"# \d+(\.\d+)*[a-z]? \S", prose)
+    ):
         yield f"begins not with one title and the document's section number, but has {titles}"
     if "{admonition} Predict\n:class: predict\n" not in prose:
         yield "has no Predict box"

@@ -352,12 +352,12 @@ class Contest:
         verdict "undecided".
         """
         values = self._two(measure, first, second)
-        return self._interval(*values, confidence)
+        return self._interval(*values, confidence=confidence)
 
     def ratio(self, measure: str, first: str, second: str, confidence: float = 0.95) -> Interval:
         """Return the interval of `first` over `second`, the geometric mean of the pairs: below 1, `first` is the better one."""
         values = self._two(measure, first, second)
-        return self._interval(*map(_logarithm, values), confidence).exp()
+        return self._interval(*map(_logarithm, values), confidence=confidence).exp()
 
     def differences(
         self, measure: str, baseline: str, confidence: float = 0.95
