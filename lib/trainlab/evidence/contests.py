@@ -351,13 +351,13 @@ class Contest:
         Where a run was lost the difference has no mean: the interval is then all numbers, and its
         verdict "undecided".
         """
-        values = self._two(measure, first, second)
-        return self._interval(*values, confidence=confidence)
+        one, other = self._two(measure, first, second)
+        return self._interval(one, other, confidence)
 
     def ratio(self, measure: str, first: str, second: str, confidence: float = 0.95) -> Interval:
         """Return the interval of `first` over `second`, the geometric mean of the pairs: below 1, `first` is the better one."""
-        values = self._two(measure, first, second)
-        return self._interval(*map(_logarithm, values), confidence=confidence).exp()
+        one, other = self._two(measure, first, second)
+        return self._interval(_logarithm(one), _logarithm(other), confidence).exp()
 
     def differences(
         self, measure: str, baseline: str, confidence: float = 0.95
