@@ -119,7 +119,9 @@ class VerdictBox(SphinxDirective):
             words = nodes.paragraph(
                 "", "", nodes.strong("", f"{record['name']}: {record['verdict']}")
             )
-            words += nodes.Text(note(record) + ".")
+            held = record["held"]
+            again = f" (again in {held['verdict']} of {held['runs']} repetitions)" if held else ""
+            words += nodes.Text(f"{note(record)}{again}.")
             box += words
         said = nodes.Element()
         self.state.nested_parse(self.content, self.content_offset, said)

@@ -1,8 +1,9 @@
 """A learner changes the numbers at the top of a chapter: it must still run to its end, without a warning.
 
-One run changes both, the seeds to four and every other number to its half. A fault that needs four
-seeds and the stored numbers together would pass it; a run of its own for that took a quarter of all
-the time in the notebooks.
+One run changes all of it: the seeds to four, every other number at the top to its half, and below it
+the batch sizes and every rate to choose from to a half, and the data to another split. A fault that
+needs four seeds and the stored numbers together would pass it; a run of its own for that took a
+quarter of all the time in the notebooks.
 """
 
 import ast
@@ -12,9 +13,11 @@ from pathlib import Path
 import pytest
 
 import store
+from replicate import SPLITS, code_of
 from test_stored import CHOSEN, ROOT
 
 SEEDS = re.compile(r"^SEEDS = .*$", re.MULTILINE)
+HALVES = "[value / 2 if isinstance(value, float) else value for value in tried]"
 TUNING = re.compile(r"^(\w+_SEEDS) = .*$", re.MULTILINE)
 
 
@@ -38,6 +41,24 @@ def halve_numbers(source):
     return "\n".join(lines)
 
 
+class ChangeBelow(ast.NodeTransformer):
+    """Halve the batch sizes and the rates that an arm chooses from, and split the data in another way."""
+
+    def visit_Call(self, node):
+        self.generic_visit(node)
+        name = getattr(node.func, "attr", getattr(node.func, "id", None))
+        for keyword in node.keywords:
+            if keyword.arg == "batch_size":
+                keyword.value = Halve().visit(keyword.value)
+            elif name == "Arm" and keyword.arg:
+                tried = keyword.value
+                keyword.value = ast.parse(HALVES, mode="eval").body
+                keyword.value.generators[0].iter = tried
+        if name in SPLITS and not node.args and not node.keywords:
+            node.args = [ast.Constant(3)]
+        return node
+
+
 @pytest.mark.parametrize("name", CHOSEN)
 def test_chapter_runs_with_few_seeds_and_every_number_halved(name):
     notebook = store.read((ROOT / name).read_text("utf-8"))
@@ -47,6 +68,8 @@ def test_chapter_runs_with_few_seeds_and_every_number_halved(name):
     few = TUNING.sub(r"\1 = range(100, 103)", few)
     setup.source = halve_numbers(few)
     assert setup.source != few, "the first code cell has numbers for a learner to change"
+    for cell in code_of(notebook):
+        cell.source = ast.unparse(ChangeBelow().visit(ast.parse(cell.source)))
     store.execute(notebook, Path(ROOT / name).parent)
     words = [
         output.get("name")
@@ -62,4 +85,13 @@ def test_numbers_are_halved_and_seeds_are_not():
     assert (
         halve_numbers(source)
         == "import numpy as np\n\nRATES = [1.0, 0.25]\nSIZES = (2, 1)\nSEEDS = range(8)\nshow(8)"
+    )
+
+
+def test_batch_sizes_rates_and_splits_are_changed_below():
+    source = "t = Task(m, data.digits(), batch_size=8)\na = Arm(Constant, peak=[0.5, 1.0], size=[4])\nb = Arm(Constant)"
+    assert ast.unparse(ChangeBelow().visit(ast.parse(source))) == (
+        "t = Task(m, data.digits(3), batch_size=4)\n"
+        f"a = Arm(Constant, peak={HALVES.replace('tried', '[0.5, 1.0]')}, size={HALVES.replace('tried', '[4]')})\n"
+        "b = Arm(Constant)"
     )
