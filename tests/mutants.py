@@ -6,6 +6,7 @@
 Call it through `make mutants`.
 """
 
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
+from itertools import accumulate
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -24,6 +26,17 @@ TYPED = tuple(
     f"trainlab.{module}"
     for module in ("checks", "evidence", "losses", "numerics", "optimizers", "schedules")
 )
+STATS = WORK / "mutants" / "mutmut-stats.json"  # mutmut's: which tests reach a function
+TRIED = WORK / "tried_with_every_test.json"
+# Where a module's tests are, if not in the file of its name. A fault is tried with those first.
+TESTED_IN = {
+    "batches": ("trainer",),
+    "evidence": ("evidence", "contests", "claims"),
+    "history": ("trainer",),
+    "progress": ("sweep",),
+    "replicas": ("trainer",),
+}
+SECONDS = 15  # of them, the quickest first
 IN_ONE_PROCESS = """
 import functools
 import joblib.parallel
@@ -67,6 +80,74 @@ def results(patterns):
         for name, code in data.exit_code_by_key.items():
             if not patterns or any(fnmatch(name, pattern) for pattern in patterns):
                 yield name, path, status_by_exit_code[code]
+
+
+def narrowed(tests, seconds):
+    """Of the tests that reach each function those of its own module, the quickest up to so many seconds; all if there are none.
+
+    >>> tests = {"trainlab.losses.x_a": ["tests/test_losses.py::t", "tests/test_losses.py::u", "tests/test_types.py::v"]}
+    >>> narrowed(tests, {"tests/test_losses.py::t": 9, "tests/test_losses.py::u": 7})
+    {'trainlab.losses.x_a': ['tests/test_losses.py::u']}
+    """
+    found = {}
+    for function, its in tests.items():
+        module = function.split(".")[1]
+        files = tuple(f"tests/test_{name}.py" for name in TESTED_IN.get(module, (module,)))
+        own = sorted((test for test in its if test.startswith(files)), key=seconds.get)
+        total = list(accumulate(seconds[test] for test in own))
+        found[function] = [test for test, sum in zip(own, total) if sum <= SECONDS] or its
+    return found
+
+
+def change_ends(change):
+    """Change how faults ended: `change` gets a fault's name and its code, and returns the new code."""
+    from mutmut.mutation.data import SourceFileMutationData
+    from mutmut.utils.file_utils import walk_mutatable_files
+
+    for path in walk_mutatable_files():
+        data = SourceFileMutationData(path=path)
+        data.load()
+        ends = data.exit_code_by_key
+        data.exit_code_by_key = {name: change(name, code) for name, code in ends.items()}
+        data.save()
+
+
+def try_all(patterns):
+    """Try every fault that is left; return mutmut's status if it cannot go on."""
+    command, left = [sys.executable, "-m", "mutmut", "run", "--max-children", "2", *patterns], None
+    # A fault that starts processes of its own may end the run; started again, it goes on behind
+    # that fault.
+    while status := subprocess.run(command).returncode:
+        before, left = left, sum(end == "not checked" for _, _, end in results(patterns))
+        if left == before or not left:
+            return status
+    return 0
+
+
+def try_twice():
+    """Try every fault with its module's own tests, and what survives them with every test that reaches it.
+
+    To collect a thousand tests takes longer than to find a fault with the first of them.
+    """
+    if not STATS.exists() and (status := try_all(["trainlab.progress*"])):
+        return status
+    stats = json.loads(STATS.read_text())
+    tried = set(json.loads(TRIED.read_text())) if TRIED.exists() else set()
+    every = stats["tests_by_mangled_function_name"]
+    stats["tests_by_mangled_function_name"] = narrowed(every, stats["duration_by_test"])
+    STATS.write_text(json.dumps(stats))
+    try:
+        status = try_all([])
+    finally:
+        stats["tests_by_mangled_function_name"] = every
+        STATS.write_text(json.dumps(stats))
+    if status:
+        return status
+    change_ends(lambda name, code: None if code == 0 and name not in tried else code)
+    status = try_all([])
+    survivors = [name for name, _, end in results([]) if end == "survived"]
+    TRIED.write_text(json.dumps(survivors))
+    return status
 
 
 def described(name, path):
@@ -168,13 +249,8 @@ def main(patterns):
     os.chdir(WORK)
     paths = [str(WORK / "mutants" / "src"), str(Path(mutmut.__file__).parents[1])]
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
-    command, left = [sys.executable, "-m", "mutmut", "run", "--max-children", "2", *patterns], None
-    # A fault that starts processes of its own may end the run; started again, it goes on behind
-    # that fault.
-    while status := subprocess.run(command).returncode:
-        before, left = left, sum(end == "not checked" for _, _, end in results(patterns))
-        if left == before or not left:
-            return status
+    if status := try_all(patterns) if patterns else try_twice():
+        return status
     ends = list(results(patterns))
     count = Counter(end for _, _, end in ends)
     names = {

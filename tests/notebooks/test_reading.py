@@ -20,7 +20,8 @@ EVERYDAY = set(
 )
 # Code, formulas, targets of links, names of directives and options are no prose.
 NO_PROSE = re.compile(
-    r"^```\{code.*?^```|^(?:`{3,}|:{3,})\{.*$|^:[\w-]+:.*$|\$\$.*?\$\$|\$[^$\n]+\$|\{(?!term)[\w:]+\}`[^`]*`|(?<!\})`[^`]*`|\]\([^)]*\)",
+    r"(?P<term>\{term\}`[^`]*`)|^```\{code.*?^```|^(?:`{3,}|:{3,})\{.*$|^:[\w-]+:.*$|\$\$.*?\$\$|\$[^$\n]+\$"
+    r"|\{[\w:]+\}`[^`]*`|`[^`]*`|\]\([^)]*\)",
     re.MULTILINE | re.DOTALL,
 )
 
@@ -42,7 +43,7 @@ def linked(prose, term):
 
 def unexplained(prose, known, terms):
     """The terms that the prose uses before it links them, and that no chapter behind it has linked."""
-    prose = NO_PROSE.sub(lambda match: " " * len(match[0]), prose)
+    prose = NO_PROSE.sub(lambda match: match["term"] or " " * len(match[0]), prose)
     for term, word in terms.items():
         used = word.search(prose)
         if term not in known | EVERYDAY and used:
@@ -125,6 +126,7 @@ def test_minutes_are_those_of_words_formulas_figures_and_code():
         ("An **entropy** is an average.", []),
         ("Call `entropy` and see {doc}`entropy <entropy>`, $entropy$.", []),
         ("The logits are high.", []),
+        ("See {term}`logits` and {term}`entropy`. The entropy is high.", []),
     ],
 )
 def test_what_counts_as_explained(prose, found):
