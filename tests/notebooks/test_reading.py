@@ -29,7 +29,7 @@ NO_PROSE = re.compile(
 def glossary(text):
     """The terms of the glossary, as a pattern each."""
     terms = re.findall(r"^(\w[^\n]*)\n  ", text, re.MULTILINE)
-    return {term: re.compile(rf"(?i)\b{re.escape(term)}s?\b") for term in terms}
+    return {term: re.compile(rf"(?i)(?<![\w-]){re.escape(term)}s?\b") for term in terms}
 
 
 def linked(prose, term):
