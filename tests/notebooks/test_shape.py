@@ -79,6 +79,7 @@ def good():
             "plt.show()",
             output("display_data", data={"image/png": png(), "text/plain": "<Figure>"}),
             mystnb={"image": {"alt": ALT}},
+            tags=["hide-input"],
         ),
         cell(
             2,
@@ -171,6 +172,16 @@ def not_executed(prose, verdict, *rest):
 @spoils("Cell 0 has the comment '# NBVAL_IGNORE_OUTPUT'")
 def ignored_by_comment(prose, verdict, *rest):
     verdict.source = "# NBVAL_IGNORE_OUTPUT\n" + verdict.source
+
+
+@spoils("Cell 1 makes a figure or a claim and shows its code: add the tag hide-input")
+def open_figure(prose, verdict, picture, *rest):
+    picture.metadata.pop("tags")
+
+
+@spoils("Cell 3 makes a figure or a claim and shows its code: add the tag hide-input")
+def open_claim(prose, verdict, picture, error, claim, glued):
+    claim.source = "claim = evidence.Claim(name='C99')\n" + claim.source
 
 
 @spoils("Cell 4 ends with ';'")
@@ -338,6 +349,21 @@ for name, words, change in [
         "no_verdict_box",
         "The chapter makes the claims ['C99'], and has verdict boxes for []",
         replace("{verdict} C99", "{note}"),
+    ),
+    (
+        "no_plain_words",
+        "The chapter begins the verdict box of C99 with 0 words: one to 60 in plain language",
+        replace("It did, {glue:text}`a:d` times.\n", ""),
+    ),
+    (
+        "many_words",
+        "The chapter begins the verdict box of C99 with 64 words: one to 60 in plain language",
+        replace("It did, {glue", "It did, " + "really " * 60 + "{glue"),
+    ),
+    (
+        "many_numbers",
+        "The chapter begins the verdict box of C99 with more than one number a claim: the rest goes below",
+        replace("`a:d` times.", "`a:d` times, at {claim}`C99: seeds` seeds."),
     ),
     ("nothing_to_remember", "The chapter has no heading 'Remember'", replace("## Remember", "")),
     (
