@@ -106,12 +106,19 @@ def repeated(path, repetition):
     return {"sentences": holds, "verdicts": verdicts}
 
 
-def tried(path, repetition):
-    """What it found; or, of a chapter that stopped, the error. The others go on."""
+def tried(path, repetition, code):
+    """What it found; or the error, of a chapter that stopped or whose code is no longer `code`. The others go on."""
     try:
-        return repeated(path, repetition)
+        found = repeated(path, repetition)
+        if key_of(path) != code:
+            raise RuntimeError("its code was changed meanwhile: ask for it again")
+        return found
     except RuntimeError as error:
         return error
+
+
+def key_of(path):
+    return key(store.read(Path(path).read_text("utf-8")))
 
 
 def kept_in(path):
@@ -124,16 +131,13 @@ def kept(path):
         record = json.loads(kept_in(path).read_text("utf-8"))
     except FileNotFoundError:
         return {}
-    current = record["key"] == key(store.read(Path(path).read_text("utf-8")))
+    current = record["key"] == key_of(path)
     return {int(k): result for k, result in record["repetitions"].items()} if current else {}
 
 
-def keep(path, results):
-    """Write a chapter's record: whole, or not at all."""
-    record = {
-        "key": key(store.read(Path(path).read_text("utf-8"))),
-        "repetitions": {str(k): results[k] for k in sorted(results)},
-    }
+def keep(path, results, code):
+    """Write a chapter's record, of the code with that key: whole, or not at all."""
+    record = {"key": code, "repetitions": {str(k): results[k] for k in sorted(results)}}
     unfinished = kept_in(path).with_suffix(".unfinished")
     unfinished.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
     unfinished.replace(kept_in(path))
@@ -155,11 +159,12 @@ def main():
     parser.add_argument("--jobs", type=int, default=2, help="processes; -1 for one a core")
     options = parser.parse_args()
     KEPT.mkdir(parents=True, exist_ok=True)
+    codes = {path: key_of(path) for path in options.notebooks}
     results = {path: kept(path) for path in options.notebooks}
     missing = [(p, k) for k in REPETITIONS for p in options.notebooks if k not in results[p]]
     # With a Dask client, joblib.parallel_config(backend="dask") around this call is a cluster.
     runs = joblib.Parallel(options.jobs, return_as="generator")(
-        joblib.delayed(tried)(path, repetition) for path, repetition in missing
+        joblib.delayed(tried)(path, repetition, codes[path]) for path, repetition in missing
     )
     stopped = 0
     for (path, repetition), result in zip(progress_bar(missing, True), runs):
@@ -168,7 +173,7 @@ def main():
             stopped += 1
             continue
         results[path][repetition] = result
-        keep(path, results[path])
+        keep(path, results[path], codes[path])
     for path in options.notebooks:
         runs = results[path].values()
         for sentence in found(store.read(path.read_text("utf-8")))[0]:

@@ -60,7 +60,7 @@ def test_a_record_goes_stale_with_the_chapters_code(tmp_path, monkeypatch):
     path = tmp_path / "chapter.ipynb"
     path.write_text(store.write(notebook), "utf-8")
     result = {"sentences": {"it does": True}, "verdicts": {"C99": "supported"}}
-    replicate.keep(path, {2: result})
+    replicate.keep(path, {2: result}, replicate.key_of(path))
     assert replicate.kept(path) == {2: result}
     notebook.cells[0].source += "\n\nOther words."
     code = replicate.code_of(notebook)[1]
@@ -70,6 +70,16 @@ def test_a_record_goes_stale_with_the_chapters_code(tmp_path, monkeypatch):
     code.source += "unused = 1\n"
     path.write_text(store.write(notebook), "utf-8")
     assert replicate.kept(path) == {}
+
+
+def test_a_chapter_that_is_edited_while_it_is_repeated_keeps_nothing(tmp_path, monkeypatch):
+    notebook = store.nbformat.v4.new_notebook(cells=[store.nbformat.v4.new_code_cell("1")])
+    path = tmp_path / "chapter.ipynb"
+    path.write_text(store.write(notebook), "utf-8")
+    monkeypatch.setattr(replicate, "repeated", lambda path, repetition: "found")
+    assert replicate.tried(path, 1, replicate.key_of(path)) == "found"
+    stopped = replicate.tried(path, 1, "the key of other code")
+    assert isinstance(stopped, RuntimeError) and "changed meanwhile" in str(stopped)
 
 
 def test_nothing_is_drawn_twice():
