@@ -5,6 +5,7 @@ An optimizer holds options, no state. ``init`` makes the state for given paramet
 that the schedule stays the only place where rates come from.
 """
 
+import copy
 import functools
 import math
 from collections.abc import Sequence
@@ -583,6 +584,372 @@ class AdamW(Adam):
     """
 
     weight_decay: float = 0.01
+
+
+# Coefficients for which five rounds bring every singular value from 0.002 to 1 into 0.68 to 1.21.
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+
+
+def orthogonalise(matrices: np.ndarray, steps: int = 5) -> np.ndarray:
+    r"""Return matrices with the same singular vectors, and singular values close to 1.
+
+    .. math:: X \leftarrow \frac{G}{\lVert G \rVert}, \qquad
+              X \leftarrow a X + (b\, X X^\top + c\, (X X^\top)^2)\, X \quad \text{(`steps` times)}
+
+    with :math:`G` a matrix, :math:`\lVert G \rVert` the root of the sum of its squares, and
+    :math:`(a, b, c) = (3.4445, -4.775, 2.0315)`. Each round maps every singular value :math:`s` to
+    :math:`a s + b s^3 + c s^5`, by products alone. Five rounds bring all from 0.002 to 1, in units
+    of :math:`\lVert G \rVert`, between 0.68 and 1.21; smaller ones grow up to 485-fold, and 0
+    stays 0.
+    Bernstein and Newhouse (2024), *Old optimizer, new norm*; Jordan et al. (2024), *Muon: an
+    optimizer for hidden layers*.
+
+    Parameters
+    ----------
+    matrices : array, shape (..., m, n)
+        float32 or wider.
+    steps : int, at least 1
+
+    Returns
+    -------
+    array
+        New, of the same shape and type. NaN where a matrix is not finite.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two axes, or `steps` is below 1.
+    TypeError
+        If `matrices` holds anything but real numbers, or `steps` is no whole number.
+
+    Examples
+    --------
+    >>> orthogonalise(np.array([[300.0, 0.0], [0.0, -2.0]])).round(2).tolist()
+    [[0.7, 0.0], [0.0, -0.91]]
+    """
+    steps = checks.integer("steps", steps, low=1)
+    matrices = checks.reals("matrices", matrices)
+    if matrices.ndim < 2:
+        raise ValueError(f"matrices must have shape (..., m, n), received {matrices.shape}")
+    a, b, c = NEWTON_SCHULZ
+    with np.errstate(all="ignore"):
+        # The products of the shorter side are the smaller ones.
+        tall = matrices.shape[-2] > matrices.shape[-1]
+        x = _of_norm_one(matrices.mT if tall else matrices)
+        for _ in range(steps):
+            gram = x @ x.mT
+            change = gram @ gram
+            change *= c
+            gram *= b
+            change += gram
+            x = a * x + change @ x
+    return x.mT if tall else x
+
+
+def _of_norm_one(matrices):
+    """Return each matrix over the root of the sum of its squares; zeros stay zeros."""
+    rows = np.ascontiguousarray(matrices).reshape(*matrices.shape[:-2], -1)
+    # In units of a power of two, which rounds nothing, no square overflows or vanishes.
+    rows = np.ldexp(rows, -np.frexp(np.abs(rows).max(axis=-1, initial=0))[1][..., None])
+    norm = np.sqrt(np.vecdot(rows, rows))[..., None]
+    return (rows / np.where(norm == 0, 1, norm)).reshape(matrices.shape)
+
+
+def _patterns(name, value):
+    """Return `value`, a pattern or several, as a tuple."""
+    patterns = (value,) if isinstance(value, str) else value
+    if (
+        not isinstance(patterns, (list, tuple))
+        or not patterns
+        or not all(isinstance(pattern, str) for pattern in patterns)
+    ):
+        raise TypeError(f"{name} must be a pattern or a list of them, received {value!r}")
+    return tuple(patterns)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_one_of(name, patterns):
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+@functools.lru_cache(maxsize=64)
+def _for_the_rest(muon):
+    return AdamW(
+        muon.beta1, muon.beta2, muon.epsilon, weight_decay=muon.weight_decay, groups=muon.groups
+    )
+
+
+@dataclass(frozen=True, repr=False)
+class Muon(_Optimizer):
+    r"""Momentum with all directions of a matrix made equally long; AdamW for what is no hidden matrix.
+
+    .. math:: V \leftarrow \mu V + G, \qquad
+              O = \operatorname{orthogonalise}(G + \mu V), \qquad
+              W \leftarrow (1 - \eta \lambda)\, W - 0.2\, \eta \sqrt{\max(m, n)}\; O
+
+    with :math:`W` a matrix of shape (m, n), :math:`G` its gradient, :math:`V` its velocity,
+    :math:`\mu` = `momentum`, :math:`\lambda` = `weight_decay` and the rate :math:`\eta`; without
+    Nesterov's form :math:`O` is made of :math:`V` alone. :func:`orthogonalise` keeps the directions
+    of a matrix and makes them about equally long. Jordan et al. (2024), *Muon: an optimizer for
+    hidden layers*. The entries of an orthogonal matrix have the mean square :math:`1/\max(m, n)`,
+    so the step's are 0.2 rates long in this mean, as long as Adam's usually are, and one rate
+    serves both: Liu et al. (2025), *Muon is scalable for LLM training*.
+
+    Parameters
+    ----------
+    momentum : float, 0 <= momentum < 1
+    nesterov : bool
+    weight_decay : float, at least 0
+        :math:`\lambda`, decoupled as in :class:`AdamW`, for all parameters unless a group says
+        otherwise.
+    beta1, beta2, epsilon
+        As for :class:`Adam`, for the rest.
+    matrices : str, or several
+        Patterns of the names of the matrices, as in :class:`Group`. The default are the hidden
+        matrices of :class:`trainlab.transformer.Decoder`, and not its embeddings, as the authors
+        advise. Axes before the last two are those of replicas, or of several matrices.
+    steps : int, at least 1
+        Rounds of :func:`orthogonalise`.
+    groups : sequence of Group
+        Parameters with a rate or a weight decay of their own, matrices or not.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of its range.
+    TypeError
+        If an option is of the wrong kind.
+    FloatingPointError
+        At an update, as :class:`Adam`, for the rest.
+
+    Examples
+    --------
+    A step along a gradient of rank 1 is an orthogonal matrix of rank 1, whatever its size:
+
+    >>> optimizer = Muon(weight_decay=0.0)
+    >>> params = {"W_up1": np.zeros((2, 2)), "b_up1": np.zeros(1)}
+    >>> gradients = {"W_up1": np.array([[3e-5, 3e-5], [0.0, 0.0]]), "b_up1": np.array([7.0])}
+    >>> optimizer.update(params, gradients, optimizer.init(params), rate=1.0)
+    >>> params["W_up1"].round(2).tolist(), params["b_up1"].round(2).tolist()
+    ([[-0.14, -0.14], [0.0, 0.0]], [-1.0])
+    """
+
+    momentum: float = 0.95
+    nesterov: bool = True
+    weight_decay: float = 0.01
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    matrices: str | Sequence[str] = "W_*"
+    steps: int = 5
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("momentum", "beta1", "beta2"):
+            object.__setattr__(self, name, checks.number(name, getattr(self, name), low=0, below=1))
+        object.__setattr__(self, "epsilon", checks.number("epsilon", self.epsilon, above=0))
+        object.__setattr__(self, "matrices", _patterns("matrices", self.matrices))
+        object.__setattr__(self, "steps", checks.integer("steps", self.steps, low=1))
+
+    def init(self, params: Params) -> Params:
+        """Return the state: a velocity for each matrix, Adam's two averages for each of the rest, and the number of updates.
+
+        Types are those of :meth:`SGD.init`.
+
+        Raises
+        ------
+        ValueError
+            If a pattern of `matrices` or of a group matches no parameter, or `matrices` one of
+            fewer than two axes.
+        TypeError
+            If a parameter is no array of a floating-point type.
+        """
+        zeros, matrices = self._zeros(dict(params)), self._matrices(params)
+        for pattern in self.matrices:
+            if not any(fnmatchcase(name, pattern) for name in params):
+                raise ValueError(
+                    f"the pattern {pattern!r} of matrices matches no parameter; there are {list(params)}"
+                )
+        for name in matrices:
+            if zeros[name].ndim < 2:
+                raise ValueError(
+                    f"matrices must have two axes at least, {name!r} has shape {zeros[name].shape}"
+                )
+        rest = {name: value for name, value in zeros.items() if name not in matrices}
+        return (
+            {f"velocity/{name}": zeros[name] for name in matrices}
+            | {f"first/{name}": value for name, value in rest.items()}
+            | {f"second/{name}": np.zeros_like(value) for name, value in rest.items()}
+            | {"updates": np.zeros((), np.int64)}
+        )
+
+    def update(
+        self,
+        params: Params,
+        gradients: Params,
+        state: Params,
+        rate: float | np.ndarray,
+        out: Out | None = None,
+    ) -> None:
+        """Make one update, in place unless `out` is given; arguments and refusals are those of :meth:`SGD.update`."""
+        new_params, new_state = out or (params, state)
+        rate, ready = _ready(params, gradients, rate, new_params)
+        matrices = self._matrices(params)
+        rest, rest_gradients, new_rest = (
+            {name: arrays[name] for name in params if name not in matrices}
+            for arrays in (params, gradients, new_params)
+        )
+        # It refuses before it writes, and what is left cannot be refused.
+        _for_the_rest(self).update(rest, rest_gradients, state, rate, out=(new_rest, new_state))
+        with np.errstate(over="ignore", invalid="ignore"):
+            for name, parameter, gradient, new in ready:
+                if name not in matrices:
+                    continue
+                own_rate, decay = self._options(name, rate)
+                own = f"velocity/{name}"
+                velocity = np.multiply(state[own], self.momentum, out=new_state[own])
+                velocity += gradient
+                step = gradient + self.momentum * velocity if self.nesterov else velocity
+                step = orthogonalise(step, self.steps)
+                length = 0.2 * math.sqrt(max(parameter.shape[-2:]))
+                step *= _like(own_rate * length, parameter)
+                if decay > 0:
+                    parameter = parameter * _like(1 - own_rate * decay, parameter)
+                np.subtract(parameter, step, out=new)
+
+    def _matrices(self, params):
+        """Return the names of the parameters that are orthogonalised, in their order."""
+        return [name for name in params if _is_one_of(name, self.matrices)]
+
+
+@dataclass(frozen=True, repr=False)
+class ScheduleFreeAdamW(AdamW):
+    r"""AdamW that averages as it goes, and so needs no schedule that ends at a step told in advance.
+
+    .. math:: s \leftarrow \frac{g}{\sqrt{v / (1 - \beta_2^t)} + \epsilon} + \lambda y, \qquad
+              z \leftarrow z - \eta s, \qquad
+              x \leftarrow (1 - c)\, x + c\, z, \qquad
+              y \leftarrow (1 - \beta_1)\, z + \beta_1 x
+
+    with the parameters :math:`y`, where the gradient :math:`g` is taken, the point :math:`z` that
+    steps, and the average :math:`x`, which is what training is for; :math:`v`, :math:`t` and the
+    other letters are those of :class:`Adam` and :class:`AdamW`. The share :math:`c` is the rate's
+    square over the sum of all squares so far, so the steps of a warm-up count for little. Defazio
+    et al. (2024), *The road less scheduled*. The schedule is a warm-up and a constant.
+
+    Evaluate :math:`x` and not the parameters: :meth:`evaluate` is a measure for
+    :class:`trainlab.callbacks.Evaluation`, and :meth:`averaged` is the result of a training. Put
+    into the trainer in place of its parameters, it ends the training: the other two points are not
+    those of an update that could follow.
+
+    Parameters
+    ----------
+    beta1 : float, above 0 and below 1
+        How close to the average the gradient is taken.
+    beta2, epsilon, weight_decay, groups
+        As for :class:`AdamW`.
+
+    Raises
+    ------
+    ValueError, TypeError, FloatingPointError
+        As for :class:`AdamW`, or if `beta1` is 0.
+
+    Examples
+    --------
+    >>> optimizer = ScheduleFreeAdamW(beta1=0.5, weight_decay=0.0)
+    >>> params = {"w": np.array([0.0])}
+    >>> state = optimizer.init(params)
+    >>> for _ in range(2):
+    ...     optimizer.update(params, {"w": np.array([1.0])}, state, rate=1.0)
+    >>> state["ahead/w"].round(4).tolist(), optimizer.averaged(params, state)["w"].round(4).tolist()
+    ([-2.0], [-1.5])
+    """
+
+    def __post_init__(self):
+        super().__post_init__()
+        checks.number("beta1", self.beta1, above=0)
+
+    def init(self, params: Params) -> Params:
+        """Return the state: for each parameter the point that steps, the average of the gradient's square and the sum of the rates' squares; and the number of updates.
+
+        Types and refusals are those of :meth:`SGD.init`.
+        """
+        zeros = self._zeros(dict(params))
+        return (
+            {f"ahead/{name}": np.array(params[name], zero.dtype) for name, zero in zeros.items()}
+            | {f"second/{name}": zero for name, zero in zeros.items()}
+            # Along the first axis, which may be that of replicas with a rate each.
+            | {
+                f"squares/{name}": np.zeros(zero.shape[:1] + (1,) * (zero.ndim - 1))
+                for name, zero in zeros.items()
+            }
+            | {"updates": np.zeros((), np.int64)}
+        )
+
+    def update(
+        self,
+        params: Params,
+        gradients: Params,
+        state: Params,
+        rate: float | np.ndarray,
+        out: Out | None = None,
+    ) -> None:
+        """Make one update, in place unless `out` is given; arguments and refusals are those of :meth:`SGD.update`."""
+        new_params, new_state = out or (params, state)
+        rate, ready = _ready(params, gradients, rate, new_params)
+        squares = _squares(ready, gradients)  # refused before anything is written
+        updates = int(state["updates"]) + 1
+        new_state["updates"][...] = updates
+        second_share = 1 - self.beta2**updates
+        with np.errstate(over="ignore", invalid="ignore"):
+            for (name, parameter, gradient, new), square in zip(ready, squares):
+                own_rate, decay = self._options(name, rate)
+                own_rate = _shaped(np.asarray(own_rate, np.float64), parameter)
+                share = self._share(name, own_rate, state, new_state)
+                second = np.multiply(
+                    state[f"second/{name}"], self.beta2, out=new_state[f"second/{name}"]
+                )
+                second += (1 - self.beta2) * square
+                step = gradient / (np.sqrt(second / second_share) + self.epsilon)
+                if decay > 0:
+                    step += decay * parameter
+                # The last formula with the two before it put in: the average itself is not needed.
+                length = (own_rate * (1 - self.beta1 * (1 - share))).astype(parameter.dtype)
+                ahead = state[f"ahead/{name}"]
+                moved = parameter + share.astype(parameter.dtype) * (ahead - parameter)
+                stride = own_rate.astype(parameter.dtype) * step
+                np.subtract(ahead, stride, out=new_state[f"ahead/{name}"])
+                np.subtract(moved, length * step, out=new)
+
+    def _share(self, name, rate, state, new_state):
+        """Count a rate and return its share in the average: 0 as long as all rates are."""
+        square, sums = rate * rate, new_state[f"squares/{name}"]
+        np.add(state[f"squares/{name}"], square, out=sums)
+        return np.divide(square, sums, out=np.zeros_like(sums), where=sums > 0)
+
+    def averaged(self, params: Params, state: Params) -> Params:
+        """Return the average, what is to be evaluated: new arrays of the parameters' names, shapes and types.
+
+        Parameters
+        ----------
+        params, state : dicts of arrays
+            As the last update left them, or :meth:`init`.
+        """
+        far = 1 / self.beta1 - 1
+        with np.errstate(over="ignore", invalid="ignore"):
+            return {
+                name: (value + far * (value - state[f"ahead/{name}"])).astype(value.dtype)
+                for name, value in params.items()
+            }
+
+    def evaluate(self, trainer: Any, x: Any, y: Any, **options: Any) -> Any:
+        """Return what ``trainer.evaluate`` returns, for the average in place of the trainer's parameters.
+
+        So it is a measure, too: ``Evaluation(x, y, every=10, measure=optimizer.evaluate)``.
+        """
+        other = copy.copy(trainer)
+        other.params = self.averaged(trainer.params, trainer.state)
+        return other.evaluate(x, y, **options)
 
 
 def clip_by_global_norm(

@@ -10,14 +10,14 @@ R replicas, if there is one: as in :mod:`trainlab.models`, ``@`` and ``+`` broad
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from trainlab import checks
-from trainlab.models import Params, check_dtype, sum_rows, text_of
+from trainlab.models import Params, check_dtype, sum_rows
 
 EPSILON = 1e-5  # keeps the layer norm of a constant row finite
 
@@ -156,7 +156,8 @@ class Decoder:
     stand in front of each part, as in GPT-2 (Radford et al. 2019, *Language models are unsupervised
     multitask learners*), an MLP of four times the width with a ReLU (Vaswani et al. 2017), learned
     positions :math:`P`, and one matrix :math:`E` for tokens in and logits out (Press and Wolf 2017,
-    *Using the output embedding to improve language models*).
+    *Using the output embedding to improve language models*) or, with ``tied=False``, two, :math:`z
+    = \operatorname{norm}(h_L)\, U^\top`.
 
     Parameters
     ----------
@@ -174,6 +175,9 @@ class Decoder:
         to it, and positions count from a text's first real token, so a padded text has the logits
         that it has alone. Leave it out of the loss too: ``partial(softmax_cross_entropy,
         ignore_index=padding)``.
+    tied : bool
+        Whether :math:`E` makes the logits too. Otherwise they have a matrix of their own, ``U``,
+        (V, D). The other parameters that a seed draws are the same.
 
     Raises
     ------
@@ -181,7 +185,8 @@ class Decoder:
         If a size is below 1, `width` is no multiple of `heads`, `dtype` is float16, or `padding` is
         no token of the vocabulary.
     TypeError
-        If a size or `padding` is no whole number, or `dtype` no floating-point type.
+        If a size or `padding` is no whole number, `dtype` no floating-point type, or `tied` neither
+        true nor false.
 
     Examples
     --------
@@ -199,6 +204,7 @@ class Decoder:
     layers: int
     dtype: type = np.float32
     padding: int | None = None
+    tied: bool = True
 
     def __post_init__(self):
         check_dtype(self.dtype)
@@ -214,9 +220,17 @@ class Decoder:
                 raise ValueError(
                     f"padding must be a token, 0 to {self.vocabulary - 1}, received {self.padding}"
                 )
+        if not isinstance(self.tied, (bool, np.bool_)):
+            raise TypeError(f"tied must be True or False, received {self.tied!r}")
+        object.__setattr__(self, "tied", bool(self.tied))
 
     def __repr__(self):
-        return text_of(self, late="padding")
+        # What came later is named where it is given: checkpoints from before it compare the rest.
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name, usual in (("padding", None), ("tied", True)):
+            if given[name] == usual:
+                del given[name]
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
     @property
     def input_dtype(self) -> type:
@@ -228,7 +242,8 @@ class Decoder:
 
         Weights and embeddings are normal with standard deviation 0.02; those that add to the
         residual stream, ``W_mix`` and ``W_down``, are smaller by the square root of their number,
-        2 `layers`. Biases are zero, gains one.
+        2 `layers`. Biases are zero, gains one. ``U``, if there is one, is drawn as ``E``, after all
+        others.
         """
         width, small = self.width, 0.02 / math.sqrt(2 * self.layers)
         draws: dict = {"E": (0.02, (self.vocabulary, width)), "P": (0.02, (self.context, width))}
@@ -243,8 +258,11 @@ class Decoder:
                 f"W_up{i}": (0.02, (width, 4 * width)),
                 f"W_down{i}": (small, (4 * width, width)),
             }
+        draws["gain"] = None
+        if not self.tied:
+            draws["U"] = draws["E"]
         params: Params = {}
-        for name, draw in (draws | {"gain": None}).items():
+        for name, draw in draws.items():
             if draw is None:
                 params[name], params[name.replace("gain", "bias")] = (
                     np.ones(width, self.dtype),
@@ -299,7 +317,9 @@ class Decoder:
             x, cache = self._block(params, i, x, texts, real)
             blocks.append(cache)
         h, norm = layer_norm(x, params["gain"], params["bias"])
-        logits = (h @ E.mT).reshape(*h.shape[:-2], texts, length, self.vocabulary)
+        logits = (h @ params[self._output].mT).reshape(
+            *h.shape[:-2], texts, length, self.vocabulary
+        )
         return logits, (one_hot, places, blocks, h, norm)
 
     def backward(
@@ -310,12 +330,18 @@ class Decoder:
         *lead, texts, length, _ = gradient.shape
         gradient = gradient.reshape(*lead, texts * length, self.vocabulary)
         gradients = {} if out is None else out
-        gradients["E"] = np.matmul(gradient.mT, h, out=gradients.get("E"))
-        dx = _store(gradients, ("gain", "bias"), layer_norm_backward, norm, gradient @ params["E"])
+        output = self._output
+        gradients[output] = np.matmul(gradient.mT, h, out=gradients.get(output))
+        dx = _store(
+            gradients, ("gain", "bias"), layer_norm_backward, norm, gradient @ params[output]
+        )
         for i in range(self.layers, 0, -1):
             dx = self._block_backward(gradients, i, blocks[i - 1], dx)
-        # The same matrix at both ends: its two gradients add up.
-        gradients["E"] += one_hot.mT @ dx
+        if self.tied:
+            # The same matrix at both ends: its two gradients add up.
+            gradients["E"] += one_hot.mT @ dx
+        else:
+            gradients["E"] = np.matmul(one_hot.mT, dx, out=gradients.get("E"))
         if places is not None:
             gradients["P"] = np.matmul(places.mT, dx, out=gradients.get("P"))
             return gradients
@@ -324,6 +350,11 @@ class Decoder:
         gradients["P"][..., :length, :] = sums.reshape(*lead, length, self.width)
         gradients["P"][..., length:, :] = 0
         return gradients
+
+    @property
+    def _output(self):
+        """The name of the matrix that makes the logits."""
+        return "E" if self.tied else "U"
 
     def _places(self, real, dtype):
         """Return one-hot rows, (..., n T, context), of the places of tokens, counted from each text's first real one."""

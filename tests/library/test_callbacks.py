@@ -12,11 +12,18 @@ import numpy as np
 import pytest
 
 from trainlab import callbacks
-from trainlab.callbacks import Checkpoint, EarlyStopping, Evaluation, ReduceOnPlateau, StopTraining
+from trainlab.callbacks import (
+    Average,
+    Checkpoint,
+    EarlyStopping,
+    Evaluation,
+    ReduceOnPlateau,
+    StopTraining,
+)
 from trainlab.checkpoints import saved_files
 from trainlab.losses import softmax_cross_entropy, squared_error
 from trainlab.models import MLP, Linear
-from trainlab.optimizers import SGD, Adam, AdamW
+from trainlab.optimizers import SGD, Adam, AdamW, Muon, ScheduleFreeAdamW
 from trainlab.schedules import Constant, Cosine
 from trainlab.trainer import Trainer
 
@@ -300,6 +307,163 @@ def test_each_replica_has_its_own_plateau():
     assert fit(make(replicas=2), 3, plateau).rate_scale.tolist() == [1.0, 0.25]
 
 
+# --- Averages ------------------------------------------------------------------------------------
+
+
+def recorded(trainer, steps, callbacks):
+    """The parameters after each update, in float64, and what the callbacks did beside."""
+    path = []
+
+    def record(trainer):
+        path.append({name: value.astype(np.float64) for name, value in trainer.params.items()})
+
+    fit(trainer, steps, [*callbacks, record])
+    return path
+
+
+@pytest.mark.parametrize(
+    "options, taken",
+    [
+        ({}, range(1, 11)),
+        ({"start": 1}, range(1, 11)),
+        ({"start": 4}, range(4, 11)),
+        ({"every": 3}, (3, 6, 9)),
+        ({"start": 4, "every": 3}, (6, 9)),
+        ({"start": 10}, (10,)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("decay", [None, 0.75, 0.0])
+@pytest.mark.parametrize("replicas", [None, 2])
+def test_an_average_is_the_weighted_mean_of_what_the_updates_left(options, taken, decay, replicas):
+    average = Average(decay=decay, **options)
+    path = recorded(make(replicas=replicas), 10, [average])
+    ages = np.arange(len(taken))[::-1]
+    weights = np.ones(len(taken)) if decay is None else decay**ages
+    assert average.count == len(taken)
+    for name, value in average.params.items():
+        values = [path[step - 1][name] for step in taken]
+        expected = np.average(values, axis=0, weights=weights)
+        np.testing.assert_allclose(value, expected, rtol=1e-13, atol=1e-15)
+
+
+def test_the_average_of_a_noisy_descent_is_closer_to_the_best_than_its_last_point():
+    best = np.linalg.lstsq(np.hstack([X, np.ones((N, 1))]), Y, rcond=None)[0][:D]
+    average = Average(start=300)
+    trainer = fit(make(schedule=Constant(0.1), replicas=8), 2000, average)
+    last, mean = (
+        np.linalg.norm(each["W"] - best, axis=(1, 2)) for each in (trainer.params, average.params)
+    )
+    assert (mean < 0.5 * last).all()
+
+
+def test_an_average_changes_nothing_in_the_training():
+    arguments, options, _ = run_of(KINDS[0])
+    plain, watched = (
+        Trainer(*arguments, **options).fit(X, LABELS, steps=9, callback=callback, progress=False)
+        for callback in (None, Average(decay=0.5))
+    )
+    assert_identical(everything(plain, []), everything(watched, []))
+
+
+@pytest.mark.parametrize("decay", [None, 0.9])
+def test_the_average_of_a_replica_is_that_of_the_run_alone_bit_for_bit(decay):
+    together = Average(start=2, decay=decay)
+    fit(make(seed=[3, 4, 5]), 8, together)
+    for r, seed in enumerate((3, 4, 5)):
+        alone = Average(start=2, decay=decay)
+        fit(make(seed=seed), 8, alone)
+        for name, value in alone.params.items():
+            np.testing.assert_array_equal(together.params[name][r], value)
+
+
+def test_an_average_has_the_parameters_type_and_float64s_digits():
+    model = Linear(D, 1)
+    average = Average(decay=1 - 1e-9)
+    trainer = Trainer(model, squared_error, SGD(), Constant(0.01), batch_size=8)
+    path = recorded(trainer, 30, [average])
+    for name, value in average.params.items():
+        assert value.dtype == np.float32 and average.state[f"params/{name}"].dtype == np.float64
+        expected = np.mean([each[name] for each in path], axis=0)
+        np.testing.assert_allclose(average.state[f"params/{name}"], expected, rtol=1e-7)
+        np.testing.assert_array_equal(value, average.state[f"params/{name}"].astype(np.float32))
+
+
+@pytest.mark.parametrize("replicas", [None, 3])
+def test_to_evaluate_with_the_average_is_to_evaluate_a_trainer_that_has_it(replicas):
+    average, weights = Average(start=5), RNG.random(9)
+    watch = Evaluation(X[:9], Y[:9], every=5, measure=average.evaluate)
+    trainer = make(schedule=Constant(0.05), replicas=replicas)
+    fit(trainer, 10, [average, watch])
+    before = {name: value.copy() for name, value in trainer.params.items()}
+    found = average.evaluate(trainer, X[:9], Y[:9], weights=weights)
+    for name, value in before.items():
+        np.testing.assert_array_equal(trainer.params[name], value)
+    other = make(replicas=replicas)
+    other.params = average.params
+    np.testing.assert_array_equal(found, other.evaluate(X[:9], Y[:9], weights=weights))
+    np.testing.assert_array_equal(watch.history["value"][-1], other.evaluate(X[:9], Y[:9]))
+    assert np.all(watch.history["value"][-1] != trainer.evaluate(X[:9], Y[:9]))
+    # The trainer goes on as if it had not been asked.
+    alone = fit(make(schedule=Constant(0.05), replicas=replicas), 15, None)
+    np.testing.assert_array_equal(fit(trainer, 5, None).params["W"], alone.params["W"])
+
+
+def test_asked_twice_at_a_step_an_average_takes_the_parameters_once():
+    once, twice = Average(), Average()
+    fit(make(), 3, once)
+    fit(make(), 3, [twice, lambda trainer: twice(trainer)])
+    assert once.count == twice.count == 3
+    np.testing.assert_array_equal(once.params["W"], twice.params["W"])
+
+
+def test_an_average_begins_anew_with_each_training_and_finds_it_again():
+    average, alone, first = Average(), Average(), make()
+    fit(make(), 6, alone)
+    fit(first, 2, average)
+    fit(make(seed=1), 5, average)
+    assert average.count == 5
+    fit(first, 4, average)
+    assert average.count == 6
+    np.testing.assert_array_equal(average.params["W"], alone.params["W"])
+
+
+@pytest.mark.parametrize(
+    "options, first",
+    [({}, 1), ({"start": 7}, 7), ({"start": 7, "every": 5}, 10), ({"every": 6}, 6)],
+    ids=str,
+)
+def test_before_the_first_parameters_there_is_no_average(options, first):
+    average = Average(**options)
+    fit(make(), first - 1, average)
+    assert average.count == 0
+    message = f"nothing was averaged yet: the first parameters are those after {first} updates"
+    for ask in (lambda: average.params, lambda: average.evaluate(make(), X, Y)):
+        with pytest.raises(ValueError, match=message):
+            ask()
+    fit(make(), first, average)
+    assert average.count == 1
+
+
+def test_the_average_of_a_lost_run_is_nan_and_leaves_the_others_alone():
+    rates, average, alone = [Constant(0.01), Constant(1e200)], Average(), Average()
+    lost = make(schedule=rates, seed=[0, 0], on_divergence="record")
+    fit(lost, 6, average)
+    fit(make(), 6, alone)
+    assert lost.diverged.tolist() == [False, True]
+    np.testing.assert_array_equal(average.params["W"][0], alone.params["W"])
+    assert np.isnan(average.params["W"][1]).all()
+    assert average.evaluate(lost, X, Y).tolist() == [alone.evaluate(make(), X, Y), np.inf]
+
+
+def test_the_average_is_a_copy_that_a_trainer_can_go_on_from():
+    average = Average()
+    trainer = fit(make(), 4, average)
+    trainer.params = average.params
+    average.params["W"][...] = 7
+    np.testing.assert_array_equal(trainer.params["W"], average.params["W"])
+
+
 REFUSALS = [
     (lambda: Evaluation(X, Y, every=0), "every must be at least 1, received 0"),
     (lambda: EarlyStopping(X, Y, every=1, patience=0), "patience must be at least 1, received 0"),
@@ -327,6 +491,10 @@ REFUSALS = [
         lambda: ReduceOnPlateau(X, Y, every=1, patience=1, smallest=1),
         "smallest must be below 1, received 1",
     ),
+    (lambda: Average(start=-1), "start must be at least 0, received -1"),
+    (lambda: Average(every=0), "every must be at least 1, received 0"),
+    (lambda: Average(decay=1), "decay must be below 1, received 1"),
+    (lambda: Average(decay=-0.1), "decay must be at least 0, received -0.1"),
     (lambda: Checkpoint("folder", every=0), "every must be at least 1, received 0"),
     (lambda: Checkpoint("folder", every=1, keep=0), "keep must be at least 1, received 0"),
 ]
@@ -391,6 +559,8 @@ def run_of(kind, folder=None, every=1):
         "momentum": SGD(0.9, nesterov=True),
         "adam": Adam(),
         "adamw": AdamW(weight_decay=0.1),
+        "muon": Muon(weight_decay=0.1, matrices="W1"),
+        "free": ScheduleFreeAdamW(),
     }[kind[0]]
     model = MLP((D, 6, 3))
     options = {"batch_size": 4, "accumulate": 2, "max_norm": 1.0, "replicas": kind[1]}
@@ -399,6 +569,8 @@ def run_of(kind, folder=None, every=1):
         ReduceOnPlateau(X, LABELS, every=2, patience=1, factor=0.5, threshold=0.5),
         EarlyStopping(X, LABELS, every=3, patience=9),
     ]
+    if kind[0] in ("adam", "muon"):
+        callbacks.insert(0, Average(start=3, every=2, decay=0.75 if kind[0] == "adam" else None))
     if folder is not None:
         callbacks.append(Checkpoint(folder, every=every))
     return (model, softmax_cross_entropy, optimizer, Cosine(0.1, STEPS)), options, callbacks
@@ -422,7 +594,16 @@ def assert_identical(first, second):
         np.testing.assert_array_equal(first[name], second[name], err_msg=name)
 
 
-KINDS = [("momentum", None), ("adam", 2), ("adamw", None), ("adamw", 3)]
+KINDS = [
+    ("momentum", None),
+    ("adam", 2),
+    ("adamw", None),
+    ("adamw", 3),
+    ("muon", None),
+    ("muon", 2),
+    ("free", None),
+    ("free", 2),
+]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
@@ -460,6 +641,19 @@ def test_a_resumed_run_asks_for_the_callbacks_it_was_saved_with(tmp_path):
         )
     resumed.fit(X, LABELS, steps=1, callback=run_of(KINDS[0])[2], progress=False)
     resumed.fit(X, LABELS, steps=1, progress=False)  # asked once: from here on the caller decides
+
+
+def test_what_was_owed_the_last_update_is_called_after_a_resume(tmp_path):
+    def interrupt(trainer):
+        raise KeyboardInterrupt
+
+    trainer = make()
+    with pytest.raises(KeyboardInterrupt):
+        fit(trainer, 5, [interrupt, Evaluation(X, Y, every=1)])
+    trainer.save(tmp_path / "run")
+    watch = Evaluation(X, Y, every=1)
+    fit(resume(tmp_path / "run"), 2, watch)
+    assert watch.history["step"].tolist() == [1, 2, 3]
 
 
 def test_a_checkpoint_keeps_the_last_files_only(tmp_path):
@@ -560,6 +754,15 @@ def test_a_branch_does_not_mistake_the_trunks_future_for_its_own(same_object, tm
     ):
         fit(branch, 2, keeper if same_object else Checkpoint(tmp_path, every=2))
     assert fit(branch, 2, Checkpoint(tmp_path / "branch", every=2)).step == 6
+
+
+@pytest.mark.parametrize("step", [3, 10**8, 10**9])
+def test_a_file_of_any_later_step_is_the_runs_future(step, tmp_path):
+    fit(make(), 2, Checkpoint(tmp_path, every=2))
+    branch = resume(tmp_path)
+    (tmp_path / "step-000000002.npz").rename(tmp_path / f"step-{step:09d}.npz")
+    with pytest.raises(ValueError, match=f"holds step-{step:09d}.npz of this run, which is back"):
+        fit(branch, 1, Checkpoint(tmp_path, every=2))
 
 
 def test_a_damaged_file_ahead_is_replaced(tmp_path):

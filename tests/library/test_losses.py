@@ -2,7 +2,9 @@
 
 import copy
 import functools
+import math
 import pickle
+import tracemalloc
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 
 from trainlab import losses
 from trainlab.losses import classification, softmax_cross_entropy, squared_error
+from trainlab.transformer import Decoder
 
 mpmath.mp.dps = 50
 INF, NAN = np.inf, np.nan
@@ -1169,6 +1172,8 @@ def test_what_a_type_cannot_hold_is_refused():
         ValueError, match=r"weights must fit float32, received 1e\+300 at index \(0,\)"
     ):
         squared_error(np.ones(2, "f4"), np.ones(2, "f4"), weights=[1e300, 1])
+    with pytest.raises(ValueError, match="weights must fit float32, received 1e"):
+        softmax_cross_entropy(np.ones((2, 3), "f4"), [0, 1], weights=[1e300, 1])
     with pytest.raises(ValueError, match="weights must not all be zero"):
         squared_error(np.ones(1, "f4"), np.ones(1, "f4"), weights=[1e-300])
     # float16 is computed in float64, which holds them.
@@ -1181,6 +1186,10 @@ def test_smoothing_and_z_loss_overflow_only_where_the_result_does():
     assert softmax_cross_entropy(large, [0], label_smoothing=0.1).value == pytest.approx(
         0.9 * np.log(10), rel=1e-12
     )
+    rows = np.stack([large[0], np.arange(10.0)])
+    both = softmax_cross_entropy(rows, [0, 3], label_smoothing=0.1, reduction="none").value
+    alone = softmax_cross_entropy(rows[1:], [3], label_smoothing=0.1, reduction="none").value
+    np.testing.assert_allclose(both, [0.9 * np.log(10), alone[0]], rtol=1e-12)
     high = softmax_cross_entropy(np.array([[1e20]], "f4"), [0], z_loss=1e-4, reduction="none")
     assert high.value[0] == pytest.approx(1e36, rel=1e-6)
     # 1 + 2 * 0.5 * -1 = 0 stands in a denominator; the gradient is p - q + 2 zeta p log p.
@@ -1191,6 +1200,214 @@ def test_smoothing_and_z_loss_overflow_only_where_the_result_does():
 def test_a_huge_unsigned_label_is_out_of_range(label):
     with pytest.raises(ValueError, match=f"labels must be 0 to 1, received {label} at index"):
         softmax_cross_entropy([[0.0, 0.0]], np.array([label], "u8"))
+
+
+# --- Rows and a matrix ---------------------------------------------------------------------------
+
+
+def of_all_logits(rows, matrix, labels, **options):
+    """The same value and gradients, by way of all logits at once."""
+    value, slope = softmax_cross_entropy(rows @ matrix.T, labels, **options)
+    flat = slope.reshape(-1, len(matrix))
+    return value, slope @ matrix, flat.T @ rows.reshape(-1, matrix.shape[1])
+
+
+LINEAR_OPTIONS = [
+    {},
+    {"reduction": "sum"},
+    {"label_smoothing": 0.1, "z_loss": 0.01},
+    {"ignore_index": [3, -1]},
+    {"weights": True, "ignore_index": 2},
+    {"weights": True, "reduction": "sum"},
+]
+
+
+@pytest.mark.parametrize("options", LINEAR_OPTIONS, ids=str)
+@pytest.mark.parametrize("chunk", [1, 4, 13, 1000])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_loss_of_rows_and_a_matrix_is_that_of_their_logits(options, chunk, dtype):
+    rng = np.random.default_rng(0)
+    rows, matrix = rng.normal(size=(5, 8, 6)).astype(dtype), rng.normal(size=(7, 6)).astype(dtype)
+    labels = rng.integers(0, 7, (5, 8))
+    if options.get("weights"):
+        options = options | {"weights": rng.integers(0, 3, (5, 8)) * 0.7}
+    found = losses.linear_cross_entropy(rows, matrix, labels, chunk=chunk, **options)
+    expected = of_all_logits(rows, matrix, labels, **options)
+    eps = float(np.finfo(dtype).eps)
+    assert found.value == pytest.approx(expected[0], rel=4 * eps)
+    for mine, right in zip(found[1:], expected[1:]):
+        assert mine.dtype == dtype and mine.shape == right.shape
+        np.testing.assert_allclose(mine, right, rtol=0, atol=8 * eps * np.abs(right).max())
+
+
+def test_in_one_chunk_the_value_is_that_of_the_logits_to_the_last_bit():
+    rng = np.random.default_rng(0)
+    rows, matrix = rng.normal(size=(50, 6)), rng.normal(size=(7, 6))
+    labels = rng.integers(0, 7, 50)
+    for options in ({}, {"reduction": "sum"}, {"weights": rng.random(50)}):
+        value = of_all_logits(rows, matrix, labels, **options)[0]
+        assert losses.linear_cross_entropy(rows, matrix, labels, **options).value == value
+
+
+@pytest.mark.parametrize("options", LINEAR_OPTIONS, ids=str)
+def test_the_gradients_of_rows_and_matrix_agree_with_central_differences(options):
+    rng = np.random.default_rng(1)
+    rows, matrix, labels = rng.normal(size=(6, 3)), rng.normal(size=(4, 3)), LABELS
+    if options.get("weights"):
+        options = options | {"weights": WEIGHTS}
+    loss = functools.partial(losses.linear_cross_entropy, labels=labels, chunk=4, **options)
+    _, gradient, matrix_gradient = loss(rows, matrix)
+    np.testing.assert_allclose(
+        gradient, central_differences(lambda x: loss(x, matrix).value, rows), atol=1e-8
+    )
+    np.testing.assert_allclose(
+        matrix_gradient, central_differences(lambda U: loss(rows, U).value, matrix), atol=1e-8
+    )
+
+
+def test_the_gradients_of_a_decoders_last_layer_are_those_of_its_backward_pass():
+    rng = np.random.default_rng(0)
+    model = Decoder(7, 6, 8, 2, 1, np.float64, tied=False)
+    params, tokens, labels = model.init(rng), rng.integers(0, 7, (3, 5)), rng.integers(0, 7, (3, 5))
+    logits, cache = model.forward(params, tokens)
+    value, slope = softmax_cross_entropy(logits, labels)
+    rows = cache[3]
+    found = losses.linear_cross_entropy(rows, params["U"], labels.ravel(), chunk=4)
+    assert found.value == pytest.approx(value, rel=1e-14)
+    expected = model.backward(params, cache, slope)["U"]
+    np.testing.assert_allclose(found.matrix_gradient, expected, rtol=1e-12, atol=1e-16)
+
+
+def peak_of(call):
+    """The most memory that a call held at one time, in bytes."""
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_logits_are_never_held_all_at_once():
+    rng = np.random.default_rng(0)
+    n, classes, width, chunk = 2048, 4096, 16, 64
+    rows, matrix = (
+        rng.normal(size=shape).astype(np.float32) for shape in ((n, width), (classes, width))
+    )
+    labels = rng.integers(0, classes, n)
+    all_logits = 4 * n * classes
+    direct = peak_of(lambda: of_all_logits(rows, matrix, labels))
+    ours = peak_of(lambda: losses.linear_cross_entropy(rows, matrix, labels, chunk=chunk))
+    # The logits of a chunk and their gradient, the gradients of rows and matrix, and what a product
+    # needs on its way; 34 MB of logits and as much for their gradient in the other.
+    assert direct > 2 * all_logits and ours < all_logits / 8 and ours < direct / 20
+    assert ours > 2 * 4 * chunk * classes
+
+
+def test_rows_that_do_not_count_cost_nothing_and_change_nothing():
+    rng = np.random.default_rng(0)
+    rows, matrix, labels = rng.normal(size=(6, 3)), rng.normal(size=(4, 3)), LABELS
+    some = losses.linear_cross_entropy(rows, matrix, labels, weights=WEIGHTS, ignore_index=3)
+    counts = (WEIGHTS > 0) & (labels != 3)
+    alone = losses.linear_cross_entropy(
+        rows[counts], matrix, labels[counts], weights=WEIGHTS[counts]
+    )
+    assert some.value == alone.value
+    np.testing.assert_array_equal(some.gradient[counts], alone.gradient)
+    np.testing.assert_array_equal(some.matrix_gradient, alone.matrix_gradient)
+    assert not some.gradient[~counts].any()
+    nothing = losses.linear_cross_entropy(
+        rows, matrix, np.full(6, -1), ignore_index=-1, reduction="sum"
+    )
+    assert nothing.value == 0 and not nothing.gradient.any() and not nothing.matrix_gradient.any()
+
+
+def test_one_row_without_an_axis_of_examples_has_a_loss():
+    found = losses.linear_cross_entropy([1.0, 2.0], [[0.0, 0.0], [0.0, 0.0]], 1)
+    assert found.value == pytest.approx(math.log(2)) and type(found.value) is float
+    assert found.gradient.tolist() == [0, 0]
+    assert found.matrix_gradient.tolist() == [[0.5, 1.0], [-0.5, -1.0]]
+    assert repr(losses.LinearLoss(1.0, 2, 3)) == (
+        "LinearLoss(value=1.0, gradient=2, matrix_gradient=3)"
+    )
+
+
+ONES = np.ones((4, 2))
+
+
+@pytest.mark.parametrize(
+    "change, error, message",
+    [
+        (
+            {"matrix": np.ones((3, 4))},
+            ValueError,
+            "rows of shape (..., D) need a matrix of shape (K, D), received (4, 2) and (3, 4)",
+        ),
+        (
+            {"matrix": np.ones((1, 3, 2))},
+            ValueError,
+            "rows of shape (..., D) need a matrix of shape (K, D), received (4, 2) and (1, 3, 2)",
+        ),
+        (
+            {"rows": 1.0},
+            ValueError,
+            "rows of shape (..., D) need a matrix of shape (K, D), received () and (3, 2)",
+        ),
+        ({"rows": ONES[:0]}, ValueError, "rows must not be empty, received shape (0, 2)"),
+        ({"rows": NAN * ONES}, ValueError, "rows must be finite, received nan at index (0, 0)"),
+        (
+            {"matrix": [[1.0, INF]]},
+            ValueError,
+            "matrix must be finite, received inf at index (0, 1)",
+        ),
+        (
+            {"labels": [0, 1]},
+            ValueError,
+            "labels have shape (2,), the logits ask for (4,); losses do not broadcast",
+        ),
+        ({"labels": [0, 1, 3, 0]}, ValueError, "labels must be 0 to 2, received 3 at index (2,)"),
+        ({"labels": np.ones(4)}, TypeError, "labels must be whole numbers, received dtype float64"),
+        ({"chunk": 0}, ValueError, "chunk must be at least 1, received 0"),
+        ({"chunk": 2.0}, TypeError, "chunk must be a whole number, received 2.0"),
+        (
+            {"reduction": "none"},
+            ValueError,
+            "reduction must be one of 'mean', 'sum', received 'none'",
+        ),
+        (
+            {"weights": np.ones(3)},
+            ValueError,
+            "weights have shape (3,), the losses (4,); losses do not broadcast",
+        ),
+        (
+            {"weights": np.zeros(4)},
+            ValueError,
+            "weights must not all be zero: a weighted mean would divide by zero",
+        ),
+        (
+            {"ignore_index": 0},
+            ValueError,
+            "all 4 labels equal ignore_index=0: nothing is left to average",
+        ),
+        ({"label_smoothing": 1.0}, ValueError, "label_smoothing must be below 1, received 1.0"),
+        (
+            {"rows": np.array([[1, 1], [1, 1], [1, 1], [-3e38, 1]], np.float32)},
+            ValueError,
+            "logits must be finite, received -inf at index (3,)",
+        ),
+        (
+            {"rows": np.float32(ONES), "matrix": [[1e300, 0.0]]},
+            ValueError,
+            "matrix must fit float32, received 1e+300 at index (0, 0)",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_rows_and_a_matrix_that_do_not_fit_are_refused_and_named(change, error, message):
+    call = {"rows": ONES, "matrix": 9 * np.ones((3, 2)), "labels": [0, 0, 0, 0], "chunk": 2}
+    with pytest.raises(error) as caught:
+        losses.linear_cross_entropy(**call | change)
+    assert str(caught.value) == message
 
 
 # --- Refusals ------------------------------------------------------------------------------------
@@ -1611,9 +1828,13 @@ def test_every_loss_checks_the_common_options(case, options, message):
 
 def test_every_public_loss_is_under_these_tests():
     functions = {
-        name for name in losses.__all__ if callable(getattr(losses, name)) and name != "Loss"
+        name
+        for name in losses.__all__
+        if callable(getattr(losses, name)) and not name.endswith("Loss")
     }
-    assert functions == {case.loss.__name__ for case in CASES.values()}
+    # The one of rows and a matrix has two gradients, and tests of its own.
+    of_one = {case.loss.__name__ for case in CASES.values()}
+    assert functions == of_one | {"linear_cross_entropy"}
 
 
 # --- What mutations of the code showed to be missing ---------------------------------------------

@@ -8,8 +8,25 @@ import mpmath
 import numpy as np
 import pytest
 
+from trainlab.buffers import pack
+from trainlab.callbacks import Evaluation
+from trainlab.losses import softmax_cross_entropy, squared_error
 from trainlab.models import MLP, Linear
-from trainlab.optimizers import BIASES, NO_DECAY, SGD, Adam, AdamW, Group, clip_by_global_norm
+from trainlab.optimizers import (
+    BIASES,
+    NEWTON_SCHULZ,
+    NO_DECAY,
+    SGD,
+    Adam,
+    AdamW,
+    Group,
+    Muon,
+    ScheduleFreeAdamW,
+    clip_by_global_norm,
+    orthogonalise,
+)
+from trainlab.schedules import Constant
+from trainlab.trainer import Trainer
 from trainlab.transformer import Decoder
 
 
@@ -198,9 +215,14 @@ OPTIMIZERS = [
     Adam(),
     AdamW(0.5, 0.75, weight_decay=0.1),
 ]
+MUONS = [
+    Muon(matrices="W", weight_decay=0.1),
+    Muon(0.5, nesterov=False, weight_decay=0.0, matrices="W", steps=3),
+]
+FREE = [ScheduleFreeAdamW(), ScheduleFreeAdamW(0.5, 0.75, weight_decay=0.1)]
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS + MUONS + FREE, ids=repr)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_one_rate_for_each_replica_is_each_replica_alone(optimizer, dtype):
     rng = np.random.default_rng(0)
@@ -268,7 +290,7 @@ def test_parameters_and_state_change_in_place_and_gradients_do_not_change(optimi
     assert bool(state) == (optimizer != SGD() and optimizer != SGD(weight_decay=0.1))
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS + MUONS + FREE, ids=repr)
 @pytest.mark.parametrize("rate", [0.1, np.array([0.1, 0.7])], ids=["alone", "replicas"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_an_update_into_other_arrays_is_the_update_in_place_and_leaves_the_old_values(
@@ -564,6 +586,8 @@ def test_a_group_with_a_rate_is_an_optimizer_with_that_rate_and_a_rate_of_zero_f
         SGD(0.9, groups=[Group("b", 0.3, 0.2)]),
         Adam(groups=[Group("b", 0.3)]),
         AdamW(groups=[Group("b", 0.3, 0.2)]),
+        Muon(matrices="W", groups=[Group("W", 0.3, 0.2), Group("b", 0.5)]),
+        ScheduleFreeAdamW(groups=[Group("b", 0.3, 0.2)]),
     ],
     ids=repr,
 )
@@ -579,6 +603,11 @@ def test_replicas_with_groups_are_each_replica_alone(optimizer):
             Decoder(5, 6, 4, 2, 2),
             NO_DECAY,
             {f"W_{part}{i}" for part in ("qkv", "mix", "up", "down") for i in (1, 2)},
+        ),
+        (
+            Decoder(5, 6, 4, 2, 1, tied=False),
+            NO_DECAY,
+            {"W_qkv1", "W_mix1", "W_up1", "W_down1", "U"},
         ),
         (MLP((3, 4, 2)), BIASES, {"W1", "W2"}),
         (Linear(3, 2), BIASES, {"W"}),
@@ -649,6 +678,442 @@ def test_a_wrong_group_is_refused_and_named(make, error, message):
     with pytest.raises(error) as caught:
         make()
     assert str(caught.value) == message
+
+
+# --- Muon ----------------------------------------------------------------------------------------
+
+
+def on_singular_values(matrix, steps=5):
+    """What the rounds make of a matrix: its singular vectors, and each singular value by itself."""
+    a, b, c = NEWTON_SCHULZ
+    left, values, right = np.linalg.svd(matrix, full_matrices=False)
+    values = values / np.sqrt((values**2).sum())
+    for _ in range(steps):
+        values = a * values + b * values**3 + c * values**5
+    return (left * values) @ right
+
+
+SHAPES = [(8, 8), (6, 24), (24, 6), (1, 7), (7, 1), (1, 1)]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("steps", [1, 5])
+def test_orthogonalising_keeps_the_singular_vectors(shape, steps):
+    matrix = np.random.default_rng(0).normal(size=shape)
+    np.testing.assert_allclose(
+        orthogonalise(matrix, steps), on_singular_values(matrix, steps), rtol=0, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(64, 256), (256, 64), (60, 48)], ids=str)
+def test_the_singular_values_of_an_orthogonalised_matrix_are_close_to_one(shape, dtype):
+    matrix = np.random.default_rng(0).normal(size=shape).astype(dtype)
+    found = orthogonalise(matrix)
+    values = np.linalg.svd(found, compute_uv=False)
+    assert found.dtype == dtype and 0.68 < values.min() and values.max() < 1.21
+    # Most of all directions were short beside the longest; now the mean square of an entry is about
+    # that of an orthogonal matrix.
+    assert np.square(found).mean() * max(shape) == pytest.approx(0.8, abs=0.15)
+
+
+def test_every_singular_value_but_the_smallest_comes_between_its_bounds():
+    values = np.geomspace(0.002, 1, 2000)
+    # A second direction fills up the norm to 1.
+    pairs = np.zeros((2000, 2, 2))
+    pairs[:, 0, 0], pairs[:, 1, 1] = values, np.sqrt(1 - values**2)
+    found = orthogonalise(pairs)[:, 0, 0]
+    assert 0.68 < found.min() < 0.69 and 1.19 < found.max() < 1.21
+    tiny = orthogonalise(np.diag([1.0, 1e-9]))[1, 1]
+    assert tiny == pytest.approx(1e-9 * NEWTON_SCHULZ[0] ** 5, rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype, power", [(np.float32, 120), (np.float64, 1000)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_size_of_a_matrix_is_of_no_consequence(dtype, power, sign):
+    matrix = np.random.default_rng(0).normal(size=(5, 3)).astype(dtype)
+    np.testing.assert_array_equal(
+        orthogonalise(np.ldexp(matrix, sign * power)), orthogonalise(matrix)
+    )
+
+
+def test_a_stack_of_matrices_is_each_by_itself_and_zeros_stay_zeros():
+    matrices = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
+    matrices[1, 1] = 0
+    together = orthogonalise(matrices)
+    for index in np.ndindex(2, 3):
+        np.testing.assert_array_equal(together[index], orthogonalise(matrices[index]))
+    assert not together[1, 1].any()
+    assert orthogonalise(np.zeros((0, 3))).shape == (0, 3)
+    matrices[0, 0, 0, 0] = np.nan
+    matrices[1, 0, 0, 0] = np.inf
+    lost = np.isnan(orthogonalise(matrices))
+    assert lost[0, 0].all() and lost[1, 0].all() and lost.sum() == 40
+
+
+def by_the_letter(optimizer, start, gradients, rates):
+    """The matrix after each update, from the two papers' formulas and the singular values."""
+    W, V, path = start, np.zeros_like(start), []
+    for G, rate in zip(gradients, rates):
+        V = optimizer.momentum * V + G
+        step = G + optimizer.momentum * V if optimizer.nesterov else V
+        W = W - rate * optimizer.weight_decay * W
+        W = W - rate * 0.2 * math.sqrt(max(W.shape)) * on_singular_values(step, optimizer.steps)
+        path.append(W)
+    return path
+
+
+@pytest.mark.parametrize("optimizer", MUONS, ids=repr)
+@pytest.mark.parametrize("shape", [(4, 3), (3, 5), (1, 1)], ids=str)
+def test_muon_is_its_formula_for_matrices_and_adamw_for_the_rest(optimizer, shape):
+    rng, rates = np.random.default_rng(0), [0.1, 0.2, 0.0, 0.4, 0.1]
+    params = {"W": rng.normal(size=shape), "b": rng.normal(size=3), "E": rng.normal(size=(4, 3))}
+    gradients = [{name: rng.normal(size=v.shape) for name, v in params.items()} for _ in rates]
+    expected = by_the_letter(optimizer, params["W"], [each["W"] for each in gradients], rates)
+    adamw = AdamW(weight_decay=optimizer.weight_decay)
+    rest = {name: params[name].copy() for name in ("b", "E")}
+    state, rest_state = optimizer.init(params), adamw.init(rest)
+    for matrix, gradient, rate in zip(expected, gradients, rates):
+        optimizer.update(params, gradient, state, rate)
+        adamw.update(rest, {name: gradient[name] for name in rest}, rest_state, rate)
+        np.testing.assert_allclose(params["W"], matrix, rtol=0, atol=1e-12)
+        for name in rest:
+            np.testing.assert_array_equal(params[name], rest[name])
+    assert sorted(state) == ["first/E", "first/b", "second/E", "second/b", "updates", "velocity/W"]
+    assert state["updates"] == 5
+
+
+def test_two_updates_of_a_number_by_hand():
+    # One number is a matrix whose singular value is 1, so only the sign of the step is left of it.
+    length = on_singular_values(np.ones((1, 1))).item() * 0.2
+    params, optimizer = {"W": np.full((1, 1), 8.0)}, Muon(0.5, matrices="W", weight_decay=0.25)
+    state = optimizer.init(params)
+    optimizer.update(params, {"W": np.full((1, 1), 3.0)}, state, 1.0)
+    assert state["velocity/W"] == 3
+    assert params["W"].item() == pytest.approx(8 * 0.75 - length, rel=1e-14)
+    optimizer.update(params, {"W": np.full((1, 1), -0.25)}, state, 1.0)
+    # The velocity is 1.25 and looks ahead: -0.25 + 0.625 is still above 0.
+    assert state["velocity/W"] == 1.25
+    assert params["W"].item() == pytest.approx((8 * 0.75 - length) * 0.75 - length, rel=1e-14)
+
+
+def test_a_step_is_as_long_as_adams_usually_is():
+    rng = np.random.default_rng(0)
+    for shape in ((64, 192), (64, 64), (256, 64)):
+        params = {"W_up1": np.zeros(shape)}
+        optimizer = Muon()
+        optimizer.update(params, {"W_up1": rng.normal(size=shape)}, optimizer.init(params), 1.0)
+        assert math.sqrt(np.square(params["W_up1"]).mean()) == pytest.approx(0.2, rel=0.15)
+
+
+def test_by_default_the_decoders_hidden_matrices_are_orthogonalised():
+    state = Muon().init(Decoder(5, 6, 4, 2, 2).init(np.random.default_rng(0)))
+    names = {name.removeprefix("velocity/") for name in state if name.startswith("velocity/")}
+    assert names == {f"W_{part}{i}" for part in ("qkv", "mix", "up", "down") for i in (1, 2)}
+    assert {"first/E", "first/P", "first/gain", "second/b_up2"} < state.keys()
+
+
+@pytest.mark.parametrize("replicas", [False, True])
+def test_muon_in_one_buffer_is_muon_in_single_arrays(replicas):
+    rng, optimizer = np.random.default_rng(0), Muon(groups=[NO_DECAY])
+    model = Decoder(5, 6, 4, 2, 1)
+    alone = [model.init(rng) for _ in range(3)]
+    start = (
+        {name: np.stack([run[name] for run in alone]) for name in alone[0]}
+        if replicas
+        else alone[0]
+    )
+    plain, packed = copies(start), pack(start, replicas)
+    other, buffer = packed.like(), packed.whole()[""]
+    plain_state, state = optimizer.init(plain), optimizer.init(packed)
+    other_state = copies(state)
+    for _ in range(3):
+        gradients = {
+            name: rng.normal(size=value.shape).astype(np.float32) for name, value in start.items()
+        }
+        optimizer.update(plain, gradients, plain_state, 0.1)
+        given = pack(gradients, replicas)
+        optimizer.update(packed, given, state, 0.1, out=(other, other_state))
+        packed, other, state, other_state = other, packed, other_state, state
+    assert other.whole()[""] is buffer
+    for expected, found in ((plain, packed), (plain_state, state)):
+        assert expected.keys() == found.keys()
+        for name in expected:
+            np.testing.assert_array_equal(expected[name], found[name])
+
+
+@pytest.mark.parametrize("width", [8, 48])
+def test_a_replica_of_a_decoder_under_muon_is_the_run_alone_bit_for_bit(width):
+    model, optimizer = Decoder(7, 6, width, 2, 1), Muon(weight_decay=0.1, groups=[NO_DECAY])
+    texts = np.random.default_rng(0).integers(0, 7, (20, 7))
+
+    def trained(**seeds):
+        trainer = Trainer(
+            model, softmax_cross_entropy, optimizer, Constant(0.02), batch_size=4, **seeds
+        )
+        return trainer.fit(texts[:, :-1], texts[:, 1:], steps=6, progress=False)
+
+    together = trained(seed=[3, 4, 5])
+    for r, seed in enumerate(together.seeds):
+        alone = trained(seed=seed)
+        for mine, each in ((together.params, alone.params), (together.state, alone.state)):
+            for name, value in each.items():
+                found = mine[name] if name == "updates" else mine[name][r]
+                np.testing.assert_array_equal(found, value, err_msg=name)
+    assert trained(seed=[3, 4]).only([1]).params["W_up1"].shape == (1, width, 4 * width)
+
+
+def test_a_group_holds_for_matrices_too():
+    groups = [Group("W1", rate=0), Group("W2", rate=0.5, weight_decay=0.0)]
+    optimizer, rng = Muon(weight_decay=0.5, matrices="W*", groups=groups), np.random.default_rng(0)
+    gradient, start = rng.normal(size=(3, 2)), rng.normal(size=(3, 2))
+    params = {name: start.copy() for name in ("W1", "W2", "W3")}
+    optimizer.update(params, dict.fromkeys(params, gradient), optimizer.init(params), 0.5)
+    step = 0.2 * math.sqrt(3) * on_singular_values(gradient)
+    np.testing.assert_array_equal(params["W1"], start)
+    np.testing.assert_allclose(params["W2"], start - 0.25 * step, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(params["W3"], 0.75 * start - 0.5 * step, rtol=0, atol=1e-13)
+
+
+def test_a_lost_replica_of_muon_leaves_the_others_as_they_are():
+    rng, optimizer = np.random.default_rng(0), Muon(matrices="W")
+    start, gradient = rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 3, 4))
+    found = []
+    for lost in (1.0, np.nan, np.inf, 1e300):
+        params = {"W": start.copy()}
+        gradient[1, 0, 0] = lost
+        optimizer.update(params, {"W": gradient}, optimizer.init(params), 0.1)
+        found.append(params["W"])
+        assert np.isnan(params["W"][1]).all() == (not np.isfinite(lost))
+    assert all(np.array_equal(each[0], found[0][0]) for each in found)
+
+
+def test_muon_is_a_value_and_says_what_it_is():
+    assert repr(Muon()) == (
+        "Muon(momentum=0.95, nesterov=True, weight_decay=0.01, beta1=0.9, beta2=0.999, "
+        "epsilon=1e-08, matrices=('W_*',), steps=5)"
+    )
+    assert Muon(matrices=["W*"]) == Muon(matrices="W*") != Muon()
+    assert hash(Muon(groups=[NO_DECAY])) == hash(Muon(groups=(NO_DECAY,)))
+
+
+WEIGHTS = {"W": np.ones((2, 2)), "b": np.ones(2)}
+
+
+@pytest.mark.parametrize(
+    "make, error, message",
+    [
+        (lambda: Muon(1.0), ValueError, "momentum must be below 1, received 1.0"),
+        (lambda: Muon(beta1=-1), ValueError, "beta1 must be at least 0, received -1"),
+        (lambda: Muon(beta2=1), ValueError, "beta2 must be below 1, received 1"),
+        (lambda: Muon(epsilon=0), ValueError, "epsilon must be above 0, received 0"),
+        (lambda: Muon(weight_decay=-1), ValueError, "weight_decay must be at least 0, received -1"),
+        (lambda: Muon(steps=0), ValueError, "steps must be at least 1, received 0"),
+        (lambda: Muon(steps=2.0), TypeError, "steps must be a whole number, received 2.0"),
+        (
+            lambda: Muon(matrices=()),
+            TypeError,
+            "matrices must be a pattern or a list of them, received ()",
+        ),
+        (
+            lambda: Muon(matrices=3),
+            TypeError,
+            "matrices must be a pattern or a list of them, received 3",
+        ),
+        (
+            lambda: Muon(matrices=["W", 3]),
+            TypeError,
+            "matrices must be a pattern or a list of them, received ['W', 3]",
+        ),
+        (
+            lambda: Muon().init(WEIGHTS),
+            ValueError,
+            "the pattern 'W_*' of matrices matches no parameter; there are ['W', 'b']",
+        ),
+        (
+            lambda: Muon(matrices=["W", "b*"]).init(WEIGHTS),
+            ValueError,
+            "matrices must have two axes at least, 'b' has shape (2,)",
+        ),
+        (
+            lambda: Muon(matrices="W", groups=[Group("c")]).init(WEIGHTS),
+            ValueError,
+            "the pattern 'c' of Group(names=('c',), rate=1.0, weight_decay=None) matches no parameter; there are ['W', 'b']",
+        ),
+        (
+            lambda: orthogonalise(np.ones(3)),
+            ValueError,
+            "matrices must have shape (..., m, n), received (3,)",
+        ),
+        (
+            lambda: orthogonalise(np.ones((2, 2)), steps=0),
+            ValueError,
+            "steps must be at least 1, received 0",
+        ),
+        (
+            lambda: orthogonalise(np.ones((2, 2)) + 0j),
+            TypeError,
+            "matrices must be real numbers, received dtype complex128",
+        ),
+    ],
+)
+def test_what_muon_cannot_work_with_is_refused_and_named(make, error, message):
+    with pytest.raises(error) as caught:
+        make()
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    "gradients, rate, error, message",
+    [
+        ({"W": np.ones((2, 2))}, 0.1, ValueError, "gradients must have the parameters' names"),
+        (WEIGHTS | {"W": np.ones(2)}, 0.1, ValueError, "the gradient of 'W' has shape (2,)"),
+        (WEIGHTS | {"b": np.ones(3)}, 0.1, ValueError, "the gradient of 'b' has shape (3,)"),
+        (WEIGHTS, -1, ValueError, "rate must be finite and at least 0, received -1"),
+        (WEIGHTS | {"b": np.full(2, 1e200)}, 0.1, FloatingPointError, "the gradient of 'b'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_refused_update_of_muon_changes_nothing(gradients, rate, error, message):
+    params, optimizer = copies(WEIGHTS), Muon(matrices="W")
+    state = optimizer.init(params)
+    with pytest.raises(error, match=re.escape(message)):
+        optimizer.update(params, gradients, state, rate)
+    assert all((value == 1).all() for value in params.values())
+    assert not any(value.any() for value in state.values())
+
+
+# --- Without a schedule --------------------------------------------------------------------------
+
+
+def free_as_printed(optimizer, start, gradients, rates):
+    """The three sequences of Defazio et al., each by itself: y, z and x after each update."""
+    beta1, beta2 = optimizer.beta1, optimizer.beta2
+    y = z = x = np.array(start, np.longdouble)
+    v, squares, path = np.zeros_like(y), 0.0, []
+    for t, (g, rate) in enumerate(zip(gradients, rates), start=1):
+        v = beta2 * v + (1 - beta2) * g**2
+        step = g / (np.sqrt(v / (1 - np.longdouble(beta2) ** t)) + optimizer.epsilon)
+        z = z - rate * (step + optimizer.weight_decay * y)
+        squares += rate**2
+        c = rate**2 / squares if squares else 0.0
+        x = (1 - c) * x + c * z
+        y = (1 - beta1) * z + beta1 * x
+        path.append((y, z, x))
+    return path
+
+
+@pytest.mark.parametrize("optimizer", [*FREE, ScheduleFreeAdamW(0.98, weight_decay=0.0)], ids=repr)
+def test_the_schedule_free_sequences_are_those_of_the_paper(optimizer):
+    rng, start = np.random.default_rng(0), [3.0, -1.0, 0.5]
+    # A warm-up from 0, and a rate that falls and rises.
+    rates = [0.0, 0.0, 0.1, 0.2, 0.4, 0.4, 0.1, 0.4]
+    gradients = rng.normal(size=(8, 3)) * 10.0 ** rng.integers(-3, 3, (8, 3))
+    params = {"w": np.array(start)}
+    state = optimizer.init(params)
+    np.testing.assert_array_equal(optimizer.averaged(params, state)["w"], start)
+    expected = free_as_printed(optimizer, start, gradients, rates)
+    for g, rate, (y, z, x) in zip(gradients, rates, expected):
+        optimizer.update(params, {"w": g}, state, rate)
+        for found, right in (
+            (params["w"], y),
+            (state["ahead/w"], z),
+            (optimizer.averaged(params, state)["w"], x),
+        ):
+            np.testing.assert_allclose(found, right.astype(float), rtol=1e-12, atol=1e-13)
+    assert state["updates"] == 8
+
+
+def test_at_a_constant_rate_the_average_is_that_of_all_points_that_stepped():
+    optimizer, params = ScheduleFreeAdamW(weight_decay=0.0), {"w": np.array([1.0, -2.0])}
+    state, points = optimizer.init(params), []
+    for _ in range(200):
+        optimizer.update(params, {"w": slope(params["w"])}, state, 0.05)
+        points.append(state["ahead/w"].copy())
+    found = optimizer.averaged(params, state)["w"]
+    np.testing.assert_allclose(found, np.mean(points, axis=0), rtol=1e-11)
+    np.testing.assert_allclose(params["w"], 0.1 * points[-1] + 0.9 * found, rtol=1e-11)
+
+
+def test_the_schedule_free_average_of_a_noisy_descent_beats_adamws_last_point():
+    rng, best = np.random.default_rng(0), np.array([1.0, -2.0])
+    start = np.broadcast_to([2.0, 0.0], (20, 2))
+    optimizers = AdamW(weight_decay=0.0), ScheduleFreeAdamW(weight_decay=0.0)
+    runs = [{"w": start.copy()} for _ in optimizers]
+    states = [optimizer.init(run) for optimizer, run in zip(optimizers, runs)]
+    for _ in range(1000):
+        noise = rng.normal(size=(20, 2))
+        for optimizer, run, state in zip(optimizers, runs, states):
+            optimizer.update(run, {"w": (run["w"] - best) @ HESSIAN + noise}, state, 0.05)
+    average = optimizers[1].averaged(runs[1], states[1])["w"]
+    last, free = (np.linalg.norm(each - best, axis=-1).mean() for each in (runs[0]["w"], average))
+    assert free < 0.6 * last
+
+
+def test_a_frozen_group_stays_where_it_is_without_a_schedule():
+    optimizer = ScheduleFreeAdamW(groups=[Group("w", rate=0)])
+    params = {"w": np.array([1.5]), "v": np.array(2.0)}
+    state = optimizer.init(params)
+    for _ in range(3):
+        optimizer.update(params, {"w": np.array([1.0]), "v": np.array(1.0)}, state, 0.1)
+    assert params["w"] == optimizer.averaged(params, state)["w"] == 1.5
+    assert params["v"] < 2 and optimizer.averaged(params, state)["v"].shape == ()
+
+
+@pytest.mark.parametrize("replicas", [None, 2])
+def test_to_evaluate_without_a_schedule_is_to_evaluate_the_average(replicas):
+    rng, optimizer = np.random.default_rng(0), ScheduleFreeAdamW()
+    x, y = rng.normal(size=(40, 3)), rng.normal(size=(40, 2))
+
+    def make():
+        return Trainer(
+            Linear(3, 2), squared_error, optimizer, Constant(0.1), batch_size=4, replicas=replicas
+        )
+
+    watch = Evaluation(x, y, every=5, measure=optimizer.evaluate)
+    trainer = make().fit(x, y, steps=10, callback=watch, progress=False)
+    other = make()
+    other.params = optimizer.averaged(trainer.params, trainer.state)
+    assert {value.dtype for value in other.params.values()} == {np.dtype(np.float32)}
+    np.testing.assert_array_equal(watch.history["value"][-1], other.evaluate(x, y))
+    assert np.all(watch.history["value"][-1] != trainer.evaluate(x, y))
+    # Whoever asked has not disturbed the training.
+    alone = make().fit(x, y, steps=15, progress=False)
+    trainer.fit(x, y, steps=5, progress=False)
+    for name, value in alone.params.items():
+        np.testing.assert_array_equal(trainer.params[name], value)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: ScheduleFreeAdamW(beta1=0), "beta1 must be above 0, received 0.0"),
+        (lambda: ScheduleFreeAdamW(beta1=1), "beta1 must be below 1, received 1"),
+        (
+            lambda: ScheduleFreeAdamW(weight_decay=-1),
+            "weight_decay must be at least 0, received -1",
+        ),
+        (
+            lambda: ScheduleFreeAdamW(groups=[Group("c")]).init(WEIGHTS),
+            "the pattern 'c' of Group(names=('c',), rate=1.0, weight_decay=None) matches no parameter; there are ['W', 'b']",
+        ),
+    ],
+)
+def test_what_cannot_be_done_without_a_schedule_is_refused_and_named(make, message):
+    with pytest.raises(ValueError) as caught:
+        make()
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("changed, error, message", REFUSALS, ids=[row[2] for row in REFUSALS])
+def test_a_refused_update_without_a_schedule_changes_nothing(changed, error, message):
+    optimizer = ScheduleFreeAdamW()
+    state = optimizer.init(UPDATE["params"])
+    before = copies(state)
+    with pytest.raises(error) as caught:
+        optimizer.update(state=state, **UPDATE | changed)
+    assert str(caught.value) == message
+    assert all(np.array_equal(state[name], before[name]) for name in before)
 
 
 # --- Clipping ------------------------------------------------------------------------------------
@@ -749,6 +1214,7 @@ def test_float16_is_clipped_with_all_its_digits():
 
 def test_no_gradients_have_no_norm():
     assert clip_by_global_norm({}, 1.0) == ({}, 0.0)
+    assert clip_by_global_norm({}, 1.0, replicas=True) == ({}, 0.0)
     assert clip_by_global_norm({"w": np.ones((0, 3))}, 1.0)[1] == 0.0
 
 
@@ -783,6 +1249,41 @@ def test_a_square_that_overflows_is_refused_unless_overflow_is_ignored(optimizer
         True,
         False,
     ]
+
+
+def test_a_square_that_overflows_is_named_in_the_type_that_it_is_computed_in():
+    params = {"short": np.ones(1, np.float16), "wide": np.ones(1, np.float32)}
+    gradients = {"short": np.full(1, 300, np.float16), "wide": np.full(1, 1e20, np.float32)}
+    with pytest.raises(FloatingPointError, match="gradient of 'wide' overflows float32"):
+        Adam().update(params, gradients, Adam().init(params), 0.1)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.9), Adam(), AdamW()])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_gradients_that_are_not_finite_make_no_warning(optimizer, dtype):
+    params = {"w": np.ones(3, dtype)}
+    state = optimizer.init(params)
+    for sign in (1, -1):
+        optimizer.update(params, {"w": np.array([sign * np.inf, np.nan, 1], dtype)}, state, 0.1)
+    assert np.isfinite(params["w"]).tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.9), Adam(), AdamW()])
+def test_a_step_that_overflows_is_infinite_without_a_warning(optimizer):
+    params, gradients = {"w": np.ones(2)}, {"w": np.array([1e150, 0])}
+    optimizer.update(params, gradients, optimizer.init(params), 1e200)
+    assert params["w"].tolist()[0] == -np.inf and not np.isnan(params["w"][1])
+
+
+@pytest.mark.parametrize("size", [1e200, 1e-200, 3e-308])
+@pytest.mark.parametrize("replicas", [False, True])
+def test_clipping_is_the_same_for_those_who_want_every_error(size, replicas):
+    gradients = {"w": np.array([[3.0, 4.0], [0.0, 0.0]]) * size}
+    usual, norm = clip_by_global_norm(gradients, size, replicas=replicas)
+    with np.errstate(all="raise"):
+        strict, same = clip_by_global_norm(gradients, size, replicas=replicas)
+    np.testing.assert_array_equal(strict["w"], usual["w"])
+    np.testing.assert_array_equal(same, norm)
 
 
 def test_sgd_that_overflows_is_infinite_without_a_warning():

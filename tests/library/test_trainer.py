@@ -691,6 +691,17 @@ def test_recorded_divergence_leaves_the_other_replicas_untouched(model, loss, y,
     assert values[1] == INF and np.array_equal(values[[0, 2]], calm.evaluate(X, y))
 
 
+@pytest.mark.parametrize("x", [np.full((N, D), 10.0), np.eye(N, D) * 10])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_lost_run_is_looked_at_without_a_warning(x, sign):
+    # Sums that overflow, and those of infinities of both signs.
+    trainer = make(Linear(D, 1), on_divergence="record")
+    trainer.params["W"][:] = 3e38
+    trainer.params["W"][0] *= sign
+    assert not np.isfinite(trainer.predict(x)).all()
+    assert trainer.evaluate(x, NUMBERS[1]) == INF
+
+
 @pytest.mark.parametrize("on_divergence", ["raise", "record"])
 def test_a_gradient_whose_square_overflows_is_no_silent_stop(on_divergence):
     def steep(predictions, targets, reduction):
@@ -926,6 +937,13 @@ def test_a_schedule_with_another_past_is_refused_unless_it_is_named(replicas, tm
     assert resumed.history["rate"].reshape(4, -1)[:, 0].tolist() == rates
 
 
+@pytest.mark.parametrize("rate", [1e-9, 1e-14])
+def test_small_rates_of_another_schedule_are_another_past_too(rate, tmp_path):
+    fit(make(schedule=Constant(rate)), steps=2).save(tmp_path / "run")
+    with pytest.raises(ValueError, match="schedule: the update of step 0 had the rate"):
+        again(tmp_path / "run", schedule=Constant(1.5 * rate))
+
+
 def test_only_the_schedule_is_compared_not_what_a_plateau_made_of_it(tmp_path):
     trainer = make(schedule=Constant(0.5))
     trainer.rate_scale = 0.25
@@ -1069,6 +1087,12 @@ def test_another_function_under_the_same_name_is_refused_unless_it_is_named(name
     ):
         again(tmp_path / "run", loss=second)
     assert fit(again(tmp_path / "run", loss=second, changed=["loss"]), steps=1).step == 3
+
+
+def test_a_change_that_is_named_lets_no_other_one_pass(tmp_path):
+    fit(make(), steps=2).save(tmp_path / "run")
+    with pytest.raises(ValueError, match="training; loss: saved squared_error, received other"):
+        again(tmp_path / "run", loss=other_loss, changed=["model"])
 
 
 def test_what_cannot_be_compared_is_refused_unless_it_is_named(tmp_path):

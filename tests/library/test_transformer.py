@@ -123,7 +123,7 @@ def test_attention_with_huge_scores_picks_one_place():
 # --- The whole -----------------------------------------------------------------------------------
 
 
-def slowly(model, params, tokens):
+def slowly(model, params, tokens, output="E"):
     """The logits of one text, place by place and head by head, from the formulas."""
 
     def norm(x, gain, bias):
@@ -162,7 +162,7 @@ def slowly(model, params, tokens):
             after.append(x + params[f"W_down{i}"].T @ h + params[f"b_down{i}"])
         stream = after
     return np.array(
-        [[e @ norm(x, params["gain"], params["bias"]) for e in params["E"]] for x in stream]
+        [[e @ norm(x, params["gain"], params["bias"]) for e in params[output]] for x in stream]
     )
 
 
@@ -384,6 +384,95 @@ def test_a_model_without_padding_is_described_as_before():
     assert type(Decoder(V, C, D, H, L, padding=np.int64(0)).padding) is int
 
 
+# --- A matrix of its own for the logits ----------------------------------------------------------
+
+UNTIED = Decoder(V, C, D, H, L, dtype=np.float64, tied=False)
+UNTIED_PARAMS = PARAMS | {"U": np.random.default_rng(8).normal(0, 0.3, (V, D))}
+
+
+def test_with_the_same_matrix_at_both_ends_an_untied_decoder_is_the_tied_one():
+    params = PARAMS | {"U": PARAMS["E"]}
+    for model, tied in (
+        (UNTIED, MODEL),
+        (Decoder(V, C, D, H, L, np.float64, padding=PAD, tied=False), PADDED),
+    ):
+        tokens = TOKENS if tied is MODEL else MIXED
+        logits, cache = model.forward(params, tokens)
+        expected, tied_cache = tied.forward(PARAMS, tokens)
+        np.testing.assert_array_equal(logits, expected)
+        weight = RNG.normal(size=logits.shape)
+        found, both = (
+            model.backward(params, cache, weight),
+            tied.backward(PARAMS, tied_cache, weight),
+        )
+        assert list(found) != list(both) and found.keys() == params.keys()
+        np.testing.assert_allclose(found["E"] + found["U"], both["E"], rtol=1e-12, atol=1e-12)
+        for name in both.keys() - {"E"}:
+            np.testing.assert_array_equal(found[name], both[name], err_msg=name)
+
+
+def test_the_logits_of_an_untied_decoder_are_those_of_the_formulas():
+    logits, _ = UNTIED.forward(UNTIED_PARAMS, TOKENS)
+    for text, row in zip(TOKENS, logits):
+        # The last product alone has another matrix.
+        expected = slowly(UNTIED, UNTIED_PARAMS, text, output="U")
+        np.testing.assert_allclose(row, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", UNTIED_PARAMS)
+def test_the_gradients_of_an_untied_decoder_agree_with_central_differences(name):
+    weight = np.random.default_rng(7).normal(size=(*TOKENS.shape, V))
+    room = {key: np.full_like(value, 7) for key, value in UNTIED_PARAMS.items()}
+    _, cache = UNTIED.forward(UNTIED_PARAMS, TOKENS)
+    found = UNTIED.backward(UNTIED_PARAMS, cache, weight)[name]
+    expected = slopes(
+        lambda value: UNTIED.forward(UNTIED_PARAMS | {name: value}, TOKENS)[0],
+        UNTIED_PARAMS[name],
+        weight,
+        h=1e-5,
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    place = room[name]
+    UNTIED.backward(UNTIED_PARAMS, cache, weight, out=room)
+    assert room[name] is place
+    np.testing.assert_array_equal(place, found)
+
+
+def test_an_untied_decoder_draws_what_the_tied_one_draws_and_one_matrix_more():
+    tied, untied = (
+        Decoder(200, 100, 64, 4, 3, tied=tied).init(np.random.default_rng(0))
+        for tied in (True, False)
+    )
+    assert list(untied) == [*tied, "U"]
+    for name, value in tied.items():
+        np.testing.assert_array_equal(untied[name], value)
+    assert untied["U"].shape == (200, 64) and untied["U"].dtype == np.float32
+    assert untied["U"].std() == pytest.approx(0.02, rel=0.05)
+    assert not np.array_equal(untied["U"], untied["E"])
+
+
+def test_a_replica_of_an_untied_decoder_is_the_run_alone_bit_for_bit():
+    model = Decoder(V, C, D, H, L, tied=False)
+
+    def trained(**seeds):
+        trainer = Trainer(
+            model, softmax_cross_entropy, AdamW(), Constant(0.01), batch_size=2, **seeds
+        )
+        return trainer.fit(TOKENS, LABELS, steps=5, progress=False).params
+
+    together = trained(seed=[3, 4])
+    for r, seed in enumerate((3, 4)):
+        for name, value in trained(seed=seed).items():
+            np.testing.assert_array_equal(together[name][r], value, err_msg=name)
+
+
+def test_a_decoder_says_that_it_is_untied_and_no_more_than_before_if_it_is_not():
+    assert repr(UNTIED).endswith("dtype=<class 'numpy.float64'>, tied=False)")
+    assert repr(Decoder(V, C, D, H, L, padding=0, tied=False)).endswith("padding=0, tied=False)")
+    assert repr(Decoder(V, C, D, H, L, tied=np.True_)) == repr(Decoder(V, C, D, H, L))
+    assert UNTIED != MODEL and type(Decoder(V, C, D, H, L, tied=np.False_).tied) is bool
+
+
 # --- Parameters ----------------------------------------------------------------------------------
 
 
@@ -458,6 +547,11 @@ REFUSALS = [
         lambda: Decoder(V, C, 8, 2, 1, padding=1.0),
         TypeError,
         "padding must be a whole number, received 1.0",
+    ),
+    (
+        lambda: Decoder(V, C, 8, 2, 1, tied=None),
+        TypeError,
+        "tied must be True or False, received None",
     ),
     (
         lambda: Decoder(V, C, 8, 2, 1, np.float16),

@@ -6,7 +6,7 @@ what a chapter says in the end is one record, a :class:`Claim`.
 """
 
 from trainlab.evidence.claims import MIME, Claim
-from trainlab.evidence.contests import Arm, Contest, Task, contest
+from trainlab.evidence.contests import Arm, Contest, Task, contest, held_out
 from trainlab.evidence.intervals import (
     Interval,
     bootstrap,
@@ -16,12 +16,16 @@ from trainlab.evidence.intervals import (
     paired_all,
     student_t_quantile,
 )
+from trainlab.evidence.records import Record, making
 
 __all__ = [
     "Arm",
     "Task",
     "contest",
+    "held_out",
     "Contest",
+    "Record",
+    "making",
     "Claim",
     "MIME",
     "Interval",

@@ -593,7 +593,8 @@ def contest(
         budget = "; ".join(
             dict.fromkeys(_budget(task, setting) for each in best.values() for setting in each)
         )
-    own_split = isinstance(task, Task) and callable(task.split)
+    shared = getattr(task, "task", task)
+    own_split = isinstance(shared, Task) and callable(shared.split)
     return Contest(
         found,
         chosen,
@@ -633,6 +634,19 @@ def _how_often(choice, ends):
     return ", ".join(f"{edge} in {n}" for edge, n in counts.items()) + f" of {len(ends)}"
 
 
+def held_out(trainer: Trainer, split: Any) -> dict[str, np.ndarray]:
+    """Return the mean loss on the validation and on the test examples: a measure that leaves out the many others.
+
+    >>> from trainlab import data, losses, models, optimizers, schedules
+    >>> trainer = Trainer(models.Linear(10, 1), losses.squared_error, optimizers.SGD(),
+    ...                   schedules.Constant(0.1), batch_size=8, replicas=3)
+    >>> {name: loss.shape for name, loss in held_out(trainer, data.diabetes()).items()}
+    {'validation': (3,), 'test': (3,)}
+    """
+    parts = {"validation": split.validation, "test": split.test}
+    return {name: np.asarray(trainer.evaluate(*part)) for name, part in parts.items()}
+
+
 def _sweep(task, settings, seeds, folder, part, options):
     """Train all settings of every arm: a dict from a measure to a dict from an arm to (settings, seeds, ...)."""
 
@@ -654,6 +668,7 @@ def _sweep(task, settings, seeds, folder, part, options):
 
 
 def _budget(task, setting):
+    task = getattr(task, "task", task)  # that of a record
     if not isinstance(task, Task):
         return "the task's own budget"
     return task.but(**{name: value for name, value in setting.items() if name != "schedule"}).budget

@@ -25,8 +25,9 @@ logits,
 :math:`p` predicted and :math:`q` target probabilities, :math:`\sigma` the sigmoid; :math:`i` counts examples,
 :math:`k` classes, and :math:`[\,\cdot\,]` is 1 where it is true and 0 elsewhere.
 
-Files in the order of the book: ``regression``, ``classification``, ``distributions`` and ``pairs``;
-what all share is in ``reduction``, and what a trainer needs of any of them in ``sums``.
+Files in the order of the book: ``regression``, ``classification``, ``distributions`` and ``pairs``,
+and ``linear``, where the logits are not held; what all share is in ``reduction``, and what a
+trainer needs of any of them in ``sums``.
 """
 
 from trainlab.losses.classification import (
@@ -39,6 +40,7 @@ from trainlab.losses.classification import (
     softmax_cross_entropy,
 )
 from trainlab.losses.distributions import distillation, kl_divergence
+from trainlab.losses.linear import LinearLoss, linear_cross_entropy
 from trainlab.losses.pairs import info_nce, preference, triplet
 from trainlab.losses.reduction import REDUCTIONS, Loss
 from trainlab.losses.regression import (
@@ -60,6 +62,8 @@ __all__ = [
     "quantile",
     "gaussian_nll",
     "softmax_cross_entropy",
+    "linear_cross_entropy",
+    "LinearLoss",
     "soft_cross_entropy",
     "binary_cross_entropy",
     "focal",

@@ -1,0 +1,284 @@
+"""Evidence that takes longer than a chapter may: runs that are kept, each known by what it was made with.
+
+A :class:`Record` is a task whose runs are read from a file. Give it to
+:func:`~trainlab.evidence.contest` in the task's place, and the choice, the statistics and the
+figures are made in the open, from every single run. What a run was made with is the key to it: one
+of another rate, seed, model or text is not in the file, and asking for it is an error.
+"""
+
+import ast
+import functools
+import hashlib
+import inspect
+import json
+import os
+import shutil
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainlab import checks
+from trainlab.evidence.contests import Task
+from trainlab.sweep import sweep
+
+DIGITS = 6  # of a kept number: what single precision holds
+_making: list[int] = []  # the number of processes, inside of `making`
+
+
+class Record:
+    """A task whose runs are kept in a file.
+
+    Parameters
+    ----------
+    path : path
+        A file of text: one line that says what all runs share, and one line a run.
+    task : :class:`~trainlab.evidence.Task`
+        Trains what is missing, when asked to. A function in it counts by its code, an array by its
+        content, everything else by its options; the library's own code does not count, because
+        what it does is what the tests compare.
+    make : bool
+        Train what the file lacks, and keep it.
+
+    Attributes
+    ----------
+    asked : dict
+        What was asked for so far: from the key of a run to its setting and its seed.
+
+    Raises
+    ------
+    ValueError
+        If the file was made with another task; the message names what differs.
+    TypeError
+        If a part of the task or a setting has no text to be known by.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from trainlab import data, losses, models
+    >>> from trainlab.schedules import Constant
+    >>> path = Path(tempfile.mkdtemp(), "rates.jsonl")
+    >>> task = Task(models.Linear(10, 1), losses.squared_error, data.diabetes(), updates=20, batch_size=8)
+    >>> setting = {"schedule": Constant(0.1)}
+    >>> Record(path, task, make=True)([setting], seeds=[0, 1])["test"].shape
+    (1, 2)
+    >>> Record(path, task)([setting], seeds=[1])["test"].shape
+    (1, 1)
+    >>> Record(path, task)([setting], seeds=[2])
+    Traceback (most recent call last):
+        ...
+    LookupError: rates.jsonl lacks 1 of 1 runs, the first with seed 2: {'schedule': Constant(peak=0.1)}. \
+Train them with Record(..., make=True), 20 updates of 8 examples each
+    """
+
+    def __init__(self, path: str | os.PathLike, task: Task, make: bool = False):
+        if not isinstance(task, Task):
+            raise TypeError(f"task must be a Task, received {task!r}")
+        self.path, self.task, self.make = Path(path), task, make
+        self.about = {f.name: spelled(getattr(task, f.name)) for f in fields(task)}
+        self.asked: dict[tuple[str, int], tuple[dict, int]] = {}
+        kept, self.runs = read(self.path) if self.path.exists() else (self.about, {})
+        if differences := [name for name in self.about if kept.get(name) != self.about[name]]:
+            if not (make or _making):
+                told = "; ".join(
+                    f"{name} was {kept.get(name)} and is {self.about[name]}" for name in differences
+                )
+                raise ValueError(
+                    f"{self.path.name} was made with another task: {told}. Make it again: make records"
+                )
+            self.runs = {}
+
+    @property
+    def every(self) -> int | None:
+        """As of the task."""
+        return self.task.every
+
+    @property
+    def updates(self) -> int:
+        """As of the task."""
+        return self.task.updates
+
+    @property
+    def budget(self) -> str:
+        """As of the task."""
+        return self.task.budget
+
+    def __call__(self, settings: Sequence[dict], seeds: Sequence[int]) -> dict[str, np.ndarray]:
+        """Return what was measured, a dict of arrays of shape (settings, seeds, ...), as the task does."""
+        texts = [spelled(setting) for setting in settings]
+        asked = {
+            (text, int(seed)): (setting, int(seed))
+            for text, setting in zip(texts, settings)
+            for seed in seeds
+        }
+        self.asked |= asked
+        missing = {key: run for key, run in asked.items() if key not in self.runs}
+        if missing and not (self.make or _making):
+            (text, seed), (setting, _) = next(iter(missing.items()))
+            raise LookupError(
+                f"{self.path.name} lacks {len(missing)} of {len(asked)} runs, the first with seed {seed}: {text}. "
+                f"Train them with Record(..., make=True), {self.task.but(**_options(setting)).budget} each"
+            )
+        if missing:
+            self._train(missing)
+        rows = [[self.runs[text, int(seed)] for seed in seeds] for text in texts]
+        return {
+            name: np.array([[run[name] for run in row] for row in rows], float)
+            for name in rows[0][0]
+        }
+
+    def again(self, setting: dict, seed: int, updates: int | None = None) -> dict[str, Any]:
+        """Make one run anew, all of it or its first so many updates, and return what was measured."""
+        task = self.task if updates is None else self.task.but(updates=updates)
+        return {name: values[0, 0] for name, values in task([setting], [seed]).items()}
+
+    def _train(self, missing):
+        """Train what is missing, each run by itself, and keep it; a run that is finished is never lost."""
+        unfinished = self.path.with_name(self.path.name + ".unfinished")
+        by_text: dict = {}
+        for (text, seed), (setting, _) in missing.items():
+            by_text.setdefault(text, (setting, []))[1].append(seed)
+        # Settings that lack the same seeds are one sweep.
+        by_seeds: dict = {}
+        for text, (setting, seeds) in by_text.items():
+            by_seeds.setdefault(tuple(sorted(seeds)), {})[text] = setting
+        for seeds, settings in by_seeds.items():
+            found = sweep(
+                functools.partial(_one_setting, self.task),
+                {text: {"setting": setting} for text, setting in settings.items()},
+                seeds=list(seeds),
+                chunk=1,
+                folder=unfinished / _name(settings, seeds),
+                n_jobs=_making[-1] if _making else 1,
+            )
+            for a, text in enumerate(settings):
+                for s, seed in enumerate(seeds):
+                    self.runs[text, seed] = {
+                        name: _rounded(rows[a, s]) for name, rows in found.values.items()
+                    }
+        self.keep(self.runs)
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+    def keep(self, runs: dict) -> None:
+        """Write the file: these runs, in the order of their keys, and nothing else."""
+        lines = [{"task": self.about}]
+        lines += [
+            {"setting": text, "seed": seed, **values}
+            for (text, seed), values in sorted(runs.items())
+        ]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        half = self.path.with_name(self.path.name + ".half")
+        half.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+        half.replace(self.path)
+        self.runs = runs
+
+
+@contextmanager
+def making(n_jobs: int = -1) -> Iterator[None]:
+    """Let every :class:`Record` train what it lacks, in so many processes.
+
+    >>> with making(n_jobs=1):
+    ...     pass
+    """
+    _making.append(checks.integer("n_jobs", n_jobs))
+    try:
+        yield
+    finally:
+        _making.pop()
+
+
+def read(path: str | os.PathLike) -> tuple[dict, dict]:
+    """Return what all runs of a file share, and the runs: a dict from (setting, seed) to what was measured.
+
+    Raises
+    ------
+    ValueError
+        If the file is no record.
+    """
+    try:
+        first, *lines = map(json.loads, Path(path).read_text("utf-8").splitlines())
+        runs = {(line.pop("setting"), line.pop("seed")): line for line in lines}
+        return first["task"], runs
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} is no record of runs, or a damaged one: {type(error).__name__}: {error}"
+        ) from None
+
+
+def spelled(thing: object) -> str:
+    """Return a text that says what a thing is, the same on every machine and with every Python.
+
+    Raises
+    ------
+    TypeError
+        If there is none: a lambda, say, or an object of a class that is no dataclass.
+
+    Examples
+    --------
+    >>> from trainlab.schedules import Constant
+    >>> spelled({"schedule": Constant(0.1), "data": np.zeros(2)})
+    "{'schedule': Constant(peak=0.1), 'data': float64 (2,) 374708fff7719dd5}"
+    """
+    if thing is None or isinstance(thing, (bool, int, float, str)):
+        return repr(thing)
+    if isinstance(thing, np.generic):
+        return repr(thing.item())
+    if isinstance(thing, np.ndarray):
+        array = np.ascontiguousarray(thing, thing.dtype.newbyteorder("<"))
+        digest = hashlib.sha256(array.tobytes()).hexdigest()[:16]
+        return f"{thing.dtype.name} {thing.shape} {digest}"
+    if isinstance(thing, dict):
+        return "{" + ", ".join(f"{key!r}: {spelled(value)}" for key, value in thing.items()) + "}"
+    if isinstance(thing, (list, tuple, range)):
+        return "[" + ", ".join(map(spelled, thing)) + "]"
+    if isinstance(thing, functools.partial):
+        options = [*map(spelled, thing.args)]
+        options += [f"{name}={spelled(value)}" for name, value in thing.keywords.items()]
+        return f"{spelled(thing.func)}({', '.join(options)})"
+    if isinstance(thing, type):
+        return thing.__qualname__
+    if is_dataclass(thing):
+        options = [f"{f.name}={spelled(getattr(thing, f.name))}" for f in fields(thing)]
+        return f"{type(thing).__name__}({', '.join(options)})"
+    if not callable(thing) or not hasattr(thing, "__qualname__"):
+        raise TypeError(f"a {type(thing).__qualname__} has no text to be known by: {thing!r}")
+    if (thing.__module__ or "").partition(".")[0] in ("trainlab", "numpy"):
+        return thing.__qualname__
+    return f"{thing.__qualname__} {_code(thing)}"
+
+
+def _code(function):
+    """Return a hash of a function's code; comments, layout and docstring do not count."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+        if not isinstance(tree, ast.FunctionDef):
+            raise ValueError("it has no name")
+    except (OSError, TypeError, ValueError, SyntaxError) as error:
+        raise TypeError(
+            f"{function.__qualname__} has no code to be known by, write it with def: {error}"
+        ) from None
+    if ast.get_docstring(tree) is not None:
+        tree.body = tree.body[1:]
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()[:16]
+
+
+def _one_setting(task, seeds, setting):
+    return {name: values[0] for name, values in task([setting], seeds).items()}
+
+
+def _name(settings, seeds):
+    return hashlib.sha256(repr((list(settings), seeds)).encode()).hexdigest()[:16]
+
+
+def _options(setting):
+    return {name: value for name, value in setting.items() if name != "schedule"}
+
+
+def _rounded(values):
+    if np.ndim(values):
+        return [_rounded(value) for value in values]
+    return float(f"{float(values):.{DIGITS}g}")
