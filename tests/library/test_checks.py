@@ -31,6 +31,8 @@ REFUSALS = [
         "a must be a whole number, received np.False_",
     ),
     (lambda: checks.integer("a", 0, low=1), ValueError, "a must be at least 1, received 0"),
+    (lambda: checks.integer("a", 3, below=3), ValueError, "a must be below 3, received 3"),
+    (lambda: checks.updates("a", 2**62), ValueError, f"a must be below {2**62}, received {2**62}"),
     # one_of
     (
         lambda: checks.one_of("a", "avg", ("mean", "sum")),
@@ -189,6 +191,16 @@ def test_boundaries_may_be_none_one_or_adjacent():
 )
 def test_whole_numbers_become_float64_and_floats_keep_their_type(values, dtype):
     assert checks.floating("a", values).dtype == np.dtype(dtype)
+
+
+def test_whole_numbers_fit_64_bits_with_a_sign_or_are_refused():
+    most = np.array([0, 2**63 - 1], np.uint64)
+    whole = checks.whole("a", most)
+    assert whole.dtype == np.int64 and whole.tolist() == [0, 2**63 - 1]
+    with pytest.raises(
+        ValueError, match=r"^a must be below 2\*\*63, received 9223372036854775808 at index \(1,\)$"
+    ):
+        checks.whole("a", most + np.array([0, 1], np.uint64))
 
 
 def test_first_index_is_the_first_in_reading_order():

@@ -101,6 +101,8 @@ def test_edges_are_those_of_the_values_not_of_their_places(choices, values, edge
             "peak must be a list of different values, at least one, received []",
         ),
         (lambda: Arm(peak=[0.1, 0.2, 0.1]), ValueError, "received [0.1, 0.2, 0.1]"),
+        (lambda: Arm(size=[1, 2, 1.0]), ValueError, "received [1, 2, 1.0]"),
+        (lambda: Arm(peak=[float("nan")] * 2), ValueError, "received [nan, nan]"),
     ],
 )
 def test_arms_refuse(make, error, words):

@@ -82,6 +82,20 @@ def test_fewer_directions_give_less():
     assert (found[0] < found[1]).all() and (found[1] <= found[2] * (1 + 1e-6)).all()
 
 
+def test_asked_again_it_finds_the_same():
+    trainer = make(MLP((D, 6, 3), "tanh", dtype=np.float64), softmax_cross_entropy, 3)
+    assert sharpness(trainer, X, LABELS, 1) == sharpness(trainer, X, LABELS, 1)
+
+
+@pytest.mark.parametrize("signs", [(1, 1), (1, -1)])
+def test_what_overflows_has_no_curvature_and_no_warning(signs):
+    trainer = make(Linear(D, 1, dtype=np.float64), seed=3, on_divergence="record")
+    trainer.params = {"W": np.full((D, 1), 1e308), "b": np.zeros(1)}
+    x = np.full((N, D), 1e3) * [*signs, 0, 0]
+    assert np.isnan(sharpness(trainer, x, Y[:, :1]))
+    assert np.isnan(gradient(trainer, x, Y[:, :1])["W"]).any()
+
+
 def test_a_lost_run_has_no_curvature_and_hurts_no_other():
     trainer = make(on_divergence="record")
     alone = sharpness(trainer.only([1]), X, Y)

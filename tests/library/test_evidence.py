@@ -69,6 +69,15 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
     assert low <= covered <= high
 
 
+@pytest.mark.parametrize("values", [[1e-310, 2e-310, 4e-310], [1.7e308, -1.7e308]])
+def test_an_interval_is_the_same_for_those_who_want_every_error(values):
+    values = np.array(values)
+    usual = interval(values)
+    with np.errstate(all="raise"):
+        assert interval(values) == usual and paired(values, 0 * values) == usual
+        assert Interval(-1e3, -1e4, 1e3, 2, 0.95).exp() == Interval(0.0, 0.0, np.inf, 2, 0.95)
+
+
 def test_a_pairs_interval_is_that_of_the_differences():
     rng = np.random.default_rng(1)
     first, second = rng.normal(size=20), rng.normal(size=20)

@@ -67,6 +67,24 @@ class Listed(list):
     pass
 
 
+class Named(dict):
+    pass
+
+
+class Measured(np.ndarray):
+    pass
+
+
+class Both:
+    """Made with the first, and given the second as its state."""
+
+    def __init__(self, first, second):
+        self.first, self.second = first, second
+
+    def __reduce__(self):
+        return Both, (self.first,), (self.second,)
+
+
 class Color(enum.Enum):
     RED = 1
     GREEN = 2
@@ -87,6 +105,20 @@ def closing_over(value):
         return x + value
 
     return inner
+
+
+def closing_over_two(a, b):
+    def inner(x, y=None):
+        return a * x + b
+
+    inner.__defaults__ = (a * b,)
+    return inner
+
+
+def module(**members):
+    made = types.ModuleType("mine")
+    vars(made).update(members)
+    return made
 
 
 def sequence(seed, draws=0):
@@ -118,6 +150,7 @@ EQUAL = {
     "order of keys": ({"a": 1, "b": [2]}, {"b": [2], "a": 1}),
     "order of keys that are not text": ({1: "x", (2, 3): "y"}, {(2, 3): "y", 1: "x"}),
     "order of a set": ({"a", "b", 3}, {3, "b", "a"}),
+    "order of a set in memory": ({0, 8}, {8, 0}),
     "arrays": (NUMBERS, NUMBERS.copy()),
     "an array that is a view": (NUMBERS[::2], NUMBERS[::2].copy()),
     "an array by columns": (np.asfortranarray(np.eye(3, 4)), np.eye(3, 4)),
@@ -153,6 +186,8 @@ EQUAL = {
     "models": (models.MLP((3, 4, 2)), models.MLP([np.int64(3), 4, 2])),
     "ufuncs": (np.exp, np.exp),
     "a module": ([np], [np]),
+    "lists of a class of their own": (Listed([1, [2]]), Listed([1, [2]])),
+    "an array of a class of its own": (NUMBERS.view(Measured), NUMBERS.copy().view(Measured)),
 }  # fmt: skip
 
 DIFFERENT = {
@@ -169,6 +204,15 @@ DIFFERENT = {
     "generators of numbers": (sequence(3), sequence(3, draws=1), sequence(4), np.random.RandomState(3)),
     "objects": (Foo(1), Foo(2), Foo(Foo(1)), Slots(1), Slots(2), Scale(1)),
     "classes": (Foo, Slots, Scale, Options, Color),
+    "metaclasses": tuple(written(f"class M(type):\n def g(cls): return {a}\nclass f(metaclass=M): pass") for a in (1, 2)),
+    "lists and dicts of a class of their own": (Listed([1]), Listed([2]), Listed([1, 2]), Named(a=1), Named(a=2), Named(b=1)),
+    "arguments and state": (Both(1, 2), Both(2, 1)),
+    "orders of an array": tuple(np.array(values, dtype) for dtype in (object, "g", "G", "f8") for values in ([1, 2], [2, 1])),
+    "complex long doubles": tuple(np.array([value], "G") for value in (1, 1j, 1 + 1j, 1 + 2j)),
+    "codes": tuple(compile(text, "", "eval") for text in ("x + 1", "x + 2")),
+    "arrays of a class of their own": (NUMBERS.view(Measured), changed(NUMBERS).view(Measured)),
+    "ranges and slices": (range(1, 3), range(3, 1), range(1, 3, 2), slice(1, 3), slice(3, 1), slice(1, None, 3)),
+    "getters and setters": tuple(written(f"def a(s, *v): return 1\ndef b(s, *v): return 2\nclass f: g = property({pair})") for pair in ("a, b", "b, a")),
     "enums": (Color.RED, Color.GREEN),
     "dataclasses": (Options(0.1), Options(0.2), Options(0.1, [1])),
     "partials": tuple(functools.partial(print, x) for x in (NUMBERS, changed(NUMBERS))) + (functools.partial(repr, NUMBERS), functools.partial(print, x=NUMBERS)),
@@ -183,6 +227,13 @@ DIFFERENT = {
     "helpers of helpers in a comprehension": tuple(written(f"def h(): return {a}\ndef g(x): return h()\ndef f(x): return [[g(y) for y in x] for x in x]") for a in (1, 2)),
     "a shadowed name of Python": (written("def f(x): return len(x)"), written("def len(x): return 1\ndef f(x): return len(x)")),
     "closures": (closing_over(3), closing_over(4), closing_over(3.0)),
+    "closures over two": (closing_over_two(2, 3), closing_over_two(3, 2), closing_over_two(1, 6), closing_over_two(3, 3), closing_over_two(2, 2)),
+    "closures of installed functions": tuple(written(f"def made(a, b):\n def f(x): return a * x + b\n return f\nf = made({a}, {b})", __name__="numpy") for a, b in ((1, 2), (2, 1))),
+    "two globals": tuple(written("def f(x, y=1): return x * A + B", A=a, B=b) for a, b in ((1, 2), (2, 1), (2, 2))),
+    "defaults beside a global": tuple(written(f"def f(x, y={a}): return x * A", A=1) for a in (1, 2)),
+    "defaults beside an import": tuple(written(f"def f(x, y={a}):\n import helpers_that_are_missing as A\n return x * A") for a in (1, 2)),
+    "which member of a module is there": tuple(written("def f(): return m.a or m.b", m=module(**{name: 1})) for name in "ab"),
+    "modules by name": tuple(written(f"import {name} as m\ndef f(): return m") for name in ("math", "cmath")),
     "defaults": tuple(written(f"def f(x, y={a}): return x") for a in (1, 2)) + tuple(written(f"def f(x, *, y={a}): return x") for a in (1, 2)),
     "arguments": (written("def f(x, rate): return x"), written("def f(x, momentum): return x"), written("def f(x, *, rate): return x")),
     "attributes of a function": tuple(written(f"def f(): return f.scale\nf.scale = {a}") for a in (1, 2)),
@@ -209,6 +260,14 @@ DIFFERENT = {
     "models": (models.Linear(2, 3), models.Linear(3, 2), models.MLP((3, 4, 2)), models.MLP((3, 4, 2), activation="tanh"), Decoder(8, 4, 4, 1, 1)),
     "optimizers": (optimizers.SGD(), optimizers.SGD(momentum=0.9), optimizers.AdamW(), optimizers.AdamW(weight_decay=0.5)),
 }  # fmt: skip
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).nmant != 63, reason="all of their bytes count here")
+@pytest.mark.parametrize("dtype", ["g", "G"])
+def test_bytes_of_long_doubles_that_are_left_to_chance_do_not_count(dtype):
+    first, second = np.ones(2, dtype), np.ones(2, dtype)
+    second.view(np.uint8)[15] ^= 7
+    assert first.tobytes() != second.tobytes() and fingerprint(first) == fingerprint(second)
 
 
 @pytest.mark.parametrize("first, second", EQUAL.values(), ids=EQUAL)
@@ -343,6 +402,17 @@ def test_modules_within_packages_are_followed(line, inside, write):
     assert seen[0] == seen[1] != seen[2]
 
 
+def test_a_relative_import_inside_a_function_is_followed(write):
+    seen = []
+    for default, value in ((1, 1), (1, 1), (2, 1), (1, 2)):
+        write(
+            package_in___init__=f"def f(x={default}):\n from . import inner\n return inner.g()",
+            package_in_inner=f"def g(): return {value}",
+        )
+        seen.append(fingerprint(importlib.import_module("package").f))
+    assert seen[0] == seen[1] and len(set(seen)) == 3
+
+
 def test_a_name_like_one_of_pythons_modules_does_not_hide_a_users_file(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "this", raising=False)
@@ -361,22 +431,18 @@ def test_a_name_like_one_of_pythons_modules_does_not_hide_a_users_file(tmp_path,
     assert len(seen) == 2
 
 
-def test_an_installed_package_counts_by_its_version(monkeypatch):
-    before = fingerprint([np.mean, np.exp, np.float32, joblib_function()])
+@pytest.mark.parametrize("name", ["mean", "exp", "array", "float32", "linalg"])
+def test_an_installed_package_counts_by_its_version(name, monkeypatch):
+    thing = getattr(np, name)
+    before = fingerprint([thing])
     monkeypatch.setattr("importlib.metadata.version", lambda name: "0.0")
     import trainlab.identity
 
     trainlab.identity._package.cache_clear()
     try:
-        assert len({before, fingerprint([np.mean, np.exp, np.float32, joblib_function()])}) == 2
+        assert before != fingerprint([thing])
     finally:
         trainlab.identity._package.cache_clear()
-
-
-def joblib_function():
-    from joblib import delayed
-
-    return delayed
 
 
 def test_closures_and_defaults_of_installed_functions_count():
@@ -389,6 +455,34 @@ def test_closures_and_defaults_of_installed_functions_count():
 
 def test_what_is_missing_inside_is_no_error():
     assert fingerprint(written("def f():\n import not_there_at_all\n return missing"))
+
+
+def test_an_installed_package_that_a_function_imports_is_not_imported_to_compare_it(monkeypatch):
+    monkeypatch.delitem(sys.modules, "this", raising=False)
+    assert fingerprint(written("def f():\n import this\n return this"))
+    assert "this" not in sys.modules
+
+
+def test_what_pickle_finds_by_its_name_counts_by_its_class(write):
+    seen = set()
+    for value in (1, 1, 2):
+        write(
+            helpers=f"class A:\n def __reduce__(self): return 'a'\n def g(self): return {value}\na = A()"
+        )
+        seen.add(fingerprint(importlib.import_module("helpers").a))
+    assert len(seen) == 2
+
+
+def test_a_variable_that_is_not_yet_assigned_is_no_error():
+    def made(default):
+        def inner(x=default):
+            return early + late + x
+
+        early, before = 1, fingerprint(inner)
+        late = 2
+        return before, fingerprint(inner)
+
+    assert made(1) == made(1) and len({*made(1), *made(2)}) == 4
 
 
 # --- Cycles --------------------------------------------------------------------------------------

@@ -216,6 +216,34 @@ def test_rows_are_shifted_by_their_own_maximum():
         np.testing.assert_array_equal(function(x.T, axis=0).T, function(x))
 
 
+def test_a_difference_that_overflows_is_infinite_without_a_warning():
+    for dtype in (np.float64, np.float32, np.float16):
+        x = np.array([1, -1], dtype) * np.finfo(dtype).max
+        assert numerics.log_sum_exp(x) == x[0]
+        assert numerics.log_softmax(x).tolist() == [0, -INF]
+        assert numerics.softmax(x).tolist() == [1, 0]
+        assert numerics.zero_safe_product(x, x).tolist() == [INF, INF]
+
+
+@pytest.mark.parametrize("function", [numerics.log_sum_exp, numerics.log_softmax, numerics.softmax])
+def test_terms_that_vanish_are_no_error_to_those_who_want_every_error(function):
+    with np.errstate(all="raise"):
+        assert np.isfinite(function(np.array([0.0, -740.0, -1e300]))).any()
+
+
+def test_a_product_has_the_wider_type_and_one_shape():
+    short, wide = np.array([1, 0], np.float32), np.array([3, INF])
+    for x, y in ((short, wide), (wide, short)):
+        assert numerics.zero_safe_product(x[:1], y[:1]).dtype == np.float64
+    assert numerics.zero_safe_product(short, wide).tolist() == [3, 0]
+    assert numerics.zero_safe_product(short, short).dtype == np.float32
+    with pytest.raises(ValueError, match=r"x has shape \(2,\), y \(1,\); this product does not"):
+        numerics.zero_safe_product(short, wide[:1])
+    for name, pair in (("x", ("a", 1.0)), ("y", (1.0, "a"))):
+        with pytest.raises(TypeError, match=f"^{name} must be real numbers, received dtype <U1"):
+            numerics.zero_safe_product(*pair)
+
+
 def test_only_the_summed_axis_goes():
     assert numerics.log_sum_exp(np.zeros((1, 3, 1))).shape == (1, 3)
     assert numerics.log_sum_exp(np.zeros((1, 3, 1)), axis=0).shape == (3, 1)

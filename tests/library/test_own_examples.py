@@ -153,6 +153,7 @@ def test_some_of_replicas_with_own_examples_want_to_be_told_theirs():
     some = trainer.only([2, 1])
     with pytest.raises(ValueError, match="began with other x, y; new_data=True"):
         fit(some, X[[2, 1]], Y[[2, 1]])
+    assert some.diverged.dtype == bool
     fit(some, X[[2, 1]], Y[[2, 1]], new_data=True)
     fit(trainer)
     assert_same(some.params, {name: values[[2, 1]] for name, values in trainer.params.items()})

@@ -680,6 +680,19 @@ def test_a_wrong_parameter_is_refused_and_named(call, error, message):
 
 # --- What mutations of the code showed to be missing ---------------------------------------------
 
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        Warmup(Constant(1e308), 10),
+        WarmupStableDecay(1e308, warmup_steps=10, stable_steps=1, decay_steps=1),
+    ],
+    ids=repr,
+)
+def test_a_share_of_a_huge_rate_does_not_overflow_on_its_way(schedule):
+    assert schedule([5, 10]) == pytest.approx([5e307, 1e308], rel=1e-15)
+
+
 BUILD = {
     "Constant": lambda **k: library.Constant(**{"peak": 0.5} | k),
     "Exponential": lambda **k: library.Exponential(**{"peak": 0.5, "factor": 0.5} | k),

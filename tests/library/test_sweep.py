@@ -612,6 +612,20 @@ def test_changed_options_are_not_compared_by_text_either(tmp_path):
         sweep(train, {"a": {"k": 2, "data": "v2"}}, **options, changed=["data"])
 
 
+def test_a_changed_function_may_have_another_name(tmp_path):
+    def train(seeds, k):
+        return {"value": np.full(len(seeds), k)}
+
+    def renamed(seeds, k):
+        return {"value": np.full(len(seeds), 1 * k)}
+
+    options = {"arms": {"a": {"k": 1}}, "seeds": [0], "folder": tmp_path, "n_jobs": 1}
+    sweep(train, **options)
+    with pytest.raises(ValueError, match="holds another sweep; train: saved .*received .*renamed"):
+        sweep(renamed, **options)
+    assert sweep(renamed, **options, changed=["train"])["value"].item() == 1
+
+
 @pytest.mark.parametrize("changed", [["loss"], "train", ["train", "seeds"], None, [["train"]]])
 def test_unknown_parts_are_no_changed_parts(changed):
     with pytest.raises(ValueError) as caught:

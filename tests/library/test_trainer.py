@@ -472,6 +472,20 @@ def test_clipping_shortens_the_update_to_the_maximum_and_records_the_norm():
 # --- fit -----------------------------------------------------------------------------------------
 
 
+def test_clipping_leaves_the_arrays_of_a_model_as_they_are():
+    kept = []
+
+    class Keeping(Linear):
+        def backward(self, params, cache, gradient):
+            found = super().backward(params, cache, gradient)
+            kept.append({name: g.astype(np.float64) for name, g in found.items()})
+            kept.append({name: g.copy() for name, g in kept[0].items()})
+            return kept[0]
+
+    fit(make(Keeping(D, 1), max_norm=1e-6), steps=1)
+    assert same(*kept)
+
+
 @pytest.mark.parametrize("replicas", [None, 3])
 @pytest.mark.parametrize("parts", [[9, 14], [0, 23], [1] * 23, [10, 10, 3]], ids=str)
 def test_training_twice_is_training_once(parts, replicas):

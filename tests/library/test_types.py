@@ -130,13 +130,15 @@ LOSSES = {
     "triplet": Row((NUMBERS, OTHERS)),
     "preference": Row((NUMBERS, OTHERS), {"beta": 0.5}),
 }
+# It has two gradients; its tests stand behind those of the others.
+OF_A_MATRIX = {"linear_cross_entropy"}
 every_loss = pytest.mark.parametrize("name", LOSSES)
 REDUCTIONS = ("none", "mean", "sum")
 
 
 def test_every_public_loss_has_a_row():
     functions = {name for name in losses.__all__ if inspect.isfunction(getattr(losses, name))}
-    assert functions == set(LOSSES)
+    assert functions == set(LOSSES) | OF_A_MATRIX
 
 
 def loss_of(name, arguments, **options):
@@ -217,6 +219,22 @@ def test_a_loss_of_huge_numbers_is_finite_wherever_the_type_is(name, dtype):
 
 
 @every_loss
+@pytest.mark.parametrize("size", [1e-200, 1.0, 1e200, 1e308, -1e308])
+def test_a_loss_is_the_same_for_those_who_want_every_error(name, size):
+    arguments = [
+        np.asarray(a, np.float64 if i not in LOSSES[name].whole else int)
+        for i, a in enumerate(LOSSES[name].arguments)
+    ]
+    arguments = LOSSES[name].huge(arguments, abs(size) if name == "triplet" else size)
+    for reduction in REDUCTIONS:
+        usual = loss_of(name, arguments, reduction=reduction)
+        with np.errstate(all="raise"):
+            strict = loss_of(name, arguments, reduction=reduction)
+        np.testing.assert_array_equal(strict.value, usual.value)
+        np.testing.assert_array_equal(strict.gradient, usual.gradient)
+
+
+@every_loss
 @pytest.mark.parametrize("kind", NONSENSE)
 def test_a_loss_refuses_nonsense_in_our_words(name, kind):
     make, error, message = NONSENSE[kind]
@@ -284,6 +302,57 @@ def test_a_loss_of_any_numbers_is_that_of_float64(name, data, dtype, disguise, s
             np.abs(np.asarray(mine, np.float64)[fits] - right[fits])
             <= 200 * float(limits.eps) * size
         ).all()
+
+
+# --- A loss of rows and a matrix -----------------------------------------------------------------
+
+ROWS, MATRIX = LOGITS[:, :2], np.array([[1, 0], [0, 1], [1, 1]])
+
+
+@pytest.mark.parametrize("dtype", WHOLE + FLOATS)
+@pytest.mark.parametrize("disguise", DISGUISES)
+def test_a_loss_of_rows_and_a_matrix_of_any_type_is_that_of_float64(dtype, disguise):
+    dress, precision = DISGUISES[disguise], dtype if dtype in FLOATS else "f8"
+    rows, matrix = ROWS.astype(dtype), MATRIX.astype(dtype)
+    labels, weights = LABELS.astype("i2"), np.array([1, 2, 0, 3], "f4")
+    before = [a.copy() for a in (rows, matrix, labels, weights)]
+    kept = np.asarray(dress(rows)).dtype
+    kept = kept.newbyteorder("=") if kept.kind == "f" else np.dtype("f8")
+    for reduction in ("mean", "sum"):
+        options = {"reduction": reduction, "weights": dress(weights), "chunk": 2}
+        ours = losses.linear_cross_entropy(dress(rows), dress(matrix), dress(labels), **options)
+        truth = losses.linear_cross_entropy(
+            rows.astype("f8"), matrix.astype("f8"), labels, **options
+        )
+        assert type(ours.value) is float
+        assert_is_the_truth(ours.value, truth.value, "f8" if precision == "f2" else precision)
+        for mine, right in zip(ours[1:], truth[1:]):
+            assert type(mine) is np.ndarray and mine.dtype == kept and mine.dtype.isnative
+            # Sums of terms that cancel: digits are counted in units of the largest entry.
+            off = np.abs(mine.astype("f8") - right).max() / np.abs(right).max()
+            assert off <= 16 * float(np.finfo(precision).eps)
+    assert all(np.array_equal(a, b) for a, b in zip((rows, matrix, labels, weights), before))
+
+
+def test_rows_and_a_matrix_of_two_types_have_gradients_of_theirs():
+    found = losses.linear_cross_entropy(ROWS.astype("f4"), MATRIX.astype("f8"), LABELS)
+    assert (found.gradient.dtype, found.matrix_gradient.dtype) == (np.float32, np.float64)
+    found = losses.linear_cross_entropy(ROWS.astype("f2"), MATRIX, LABELS)
+    assert (found.gradient.dtype, found.matrix_gradient.dtype) == (np.float16, np.float64)
+
+
+@pytest.mark.parametrize("kind", NONSENSE)
+def test_a_loss_of_rows_and_a_matrix_refuses_nonsense_in_our_words(kind):
+    make, error, message = NONSENSE[kind]
+    arguments = (ROWS, MATRIX, LABELS)
+    for place in range(3):
+        spoilt = [make(a) if i == place else a for i, a in enumerate(arguments)]
+        result, refusal = outcome(lambda: losses.linear_cross_entropy(*spoilt))
+        assert result is None and type(refusal) is error and message in str(refusal)
+    if kind != "nothing":
+        weights = make(np.ones(4))
+        result, refusal = outcome(lambda: losses.linear_cross_entropy(*arguments, weights=weights))
+        assert result is None and type(refusal) is error and message in str(refusal)
 
 
 # --- Numerics ------------------------------------------------------------------------------------
@@ -484,6 +553,14 @@ def test_one_step_of_any_type_has_its_rate(schedule, step):
 
 
 @every_schedule
+@pytest.mark.parametrize("step", [0, 10**6, 2**61, 2**63 - 1, 0.5, [3, 2**62]], ids=str)
+def test_a_rate_is_the_same_for_those_who_want_every_error(schedule, step):
+    usual = schedule(step)
+    with np.errstate(all="raise"):
+        np.testing.assert_array_equal(schedule(step), usual)
+
+
+@every_schedule
 @pytest.mark.parametrize("kind", [kind for kind in NONSENSE if kind != "nothing"])
 def test_a_schedule_refuses_nonsense_in_our_words(schedule, kind):
     make, error, message = NONSENSE[kind]
@@ -620,7 +697,7 @@ EVIDENCE = {
     "bootstrap": (functools.partial(evidence.bootstrap, resamples=100), (FIRST,)),
 }
 # They take single numbers and words, no arrays.
-WITHOUT_ARRAYS = {"student_t_quantile", "confirm", "contest"}
+WITHOUT_ARRAYS = {"held_out", "making", "student_t_quantile", "confirm", "contest"}
 every_evidence = pytest.mark.parametrize("name", EVIDENCE)
 
 
