@@ -23,7 +23,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 export NOTEBOOKS
 unexport MPLBACKEND
 
-.PHONY: help book test check format lint test-library test-notebooks test-sabotage test-site test-interop bench mutants lab notebooks replicate lock clean
+.PHONY: help book test check format lint test-library test-notebooks test-sabotage test-site test-interop bench mutants lab notebooks replicate records lock clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
@@ -89,6 +89,9 @@ notebooks: $(READY) ## Execute the notebooks and store their outputs (NOTEBOOKS=
 
 replicate: $(READY) ## Run the chapters several times more, with everything drawn anew, and keep which sentences held (NOTEBOOKS=... for some)
 	$(VENV)/bin/python tests/notebooks/replicate.py $(NOTEBOOKS)
+
+records: $(READY) ## Train what the chapters' records lack; all of them from nothing is an hour or two (NOTEBOOKS=... for some)
+	PYTHONPATH="$$PYTHONPATH:$(CURDIR)/tests/notebooks" $(VENV)/bin/python tests/notebooks/records.py $(NOTEBOOKS)
 
 lock: $(READY) ## Write requirements.txt anew from the groups in pyproject.toml
 	$(RUN) uv --quiet pip compile pyproject.toml --group book --group test --group lab --universal --python-version 3.11 \

@@ -22,6 +22,9 @@ from numpy.typing import ArrayLike
 
 from trainlab import checks
 from trainlab.data import Examples, Split
+from trainlab.models import Params
+from trainlab.numerics import log_softmax
+from trainlab.transformer import Decoder
 
 #: The characters of :func:`documentation`; the place of each is its token. What is none of them
 #: becomes a question mark.
@@ -265,6 +268,36 @@ class MarkovLanguage:
         numbers = (train, held_out, held_out)
         texts = [self.sample(n, context + 1, seed) for seed, n in enumerate(numbers)]
         return Split(*(Examples(text[:, :-1], text[:, 1:]) for text in texts))
+
+
+def generate(
+    model: Decoder,
+    params: Params,
+    tokens: ArrayLike,
+    count: int,
+    rng: np.random.Generator,
+    temperature: float = 1.0,
+) -> np.ndarray:
+    """Return `tokens`, shape (N,), and `count` more behind them, each drawn from what the model says of the last ones.
+
+    Logits are divided by `temperature`: a small one takes the likeliest token nearly always.
+
+    Examples
+    --------
+    >>> model = Decoder(len(ALPHABET), context=8, width=4, heads=1, layers=1)
+    >>> params = model.init(np.random.default_rng(0))
+    >>> len(decode(generate(model, params, encode("The loss"), 5, np.random.default_rng(0))))
+    13
+    """
+    temperature = checks.number("temperature", temperature, above=0)
+    if np.size(tokens) == 0:
+        raise ValueError("tokens must hold at least one to begin with, received none")
+    written = list(checks.whole("tokens", tokens))
+    for _ in range(checks.integer("count", count, low=0)):
+        logits = model.forward(params, np.array([written[-model.context :]]))[0][0, -1]
+        p = np.exp(log_softmax(logits.astype(float) / temperature))
+        written.append(rng.choice(len(p), p=p / p.sum()))
+    return np.array(written)
 
 
 def ngram_loss(

@@ -5,7 +5,8 @@
 In each repetition other numbers take the place of all that a chapter draws: its training and
 tuning seeds, the splits of its data, and every generator that it makes. What each repetition found
 is kept in chapters/records/replications/, one file a chapter. What is there already, and was found
-with the chapter's code as it is now, is not run again. Call it through `make replicate`.
+with the chapter's code as it is now, is not run again. A chapter that reads a record of long runs
+is left out: ten times an hour is too long. Call it through `make replicate`.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from pathlib import Path
 import joblib
 
 import store
+from records import reads_a_record
 from trainlab.evidence import MIME
 from trainlab.progress import progress_bar
 
@@ -159,6 +161,7 @@ def main():
     parser.add_argument("--jobs", type=int, default=2, help="processes; -1 for one a core")
     options = parser.parse_args()
     KEPT.mkdir(parents=True, exist_ok=True)
+    options.notebooks = [path for path in options.notebooks if not reads_a_record(path)]
     codes = {path: key_of(path) for path in options.notebooks}
     results = {path: kept(path) for path in options.notebooks}
     missing = [(p, k) for k in REPETITIONS for p in options.notebooks if k not in results[p]]

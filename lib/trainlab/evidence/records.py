@@ -51,8 +51,12 @@ class Record:
 
     Raises
     ------
+    FileNotFoundError
+        If there is no such file, and nothing is to be made.
     ValueError
-        If the file was made with another task; the message names what differs.
+        If the file was made with another task, or is damaged; the message says how.
+    LookupError
+        When it is asked for a run that is not in the file.
     TypeError
         If a part of the task or a setting has no text to be known by.
 
@@ -72,7 +76,7 @@ class Record:
     Traceback (most recent call last):
         ...
     LookupError: rates.jsonl lacks 1 of 1 runs, the first with seed 2: {'schedule': Constant(peak=0.1)}. \
-Train them with Record(..., make=True), 20 updates of 8 examples each
+They take 20 updates of 8 examples each: Record("mine.jsonl", task, make=True) trains them
     """
 
     def __init__(self, path: str | os.PathLike, task: Task, make: bool = False):
@@ -81,6 +85,10 @@ Train them with Record(..., make=True), 20 updates of 8 examples each
         self.path, self.task, self.make = Path(path), task, make
         self.about = {f.name: spelled(getattr(task, f.name)) for f in fields(task)}
         self.asked: dict[tuple[str, int], tuple[dict, int]] = {}
+        if not self.path.exists() and not (make or _making):
+            raise FileNotFoundError(
+                f"{path} is not here: the book keeps its records in chapters/records"
+            )
         kept, self.runs = read(self.path) if self.path.exists() else (self.about, {})
         if differences := [name for name in self.about if kept.get(name) != self.about[name]]:
             if not (make or _making):
@@ -121,7 +129,8 @@ Train them with Record(..., make=True), 20 updates of 8 examples each
             (text, seed), (setting, _) = next(iter(missing.items()))
             raise LookupError(
                 f"{self.path.name} lacks {len(missing)} of {len(asked)} runs, the first with seed {seed}: {text}. "
-                f"Train them with Record(..., make=True), {self.task.but(**_options(setting)).budget} each"
+                f"They take {self.task.but(**_options(setting)).budget} each: "
+                'Record("mine.jsonl", task, make=True) trains them'
             )
         if missing:
             self._train(missing)
@@ -165,14 +174,14 @@ Train them with Record(..., make=True), 20 updates of 8 examples each
 
     def keep(self, runs: dict) -> None:
         """Write the file: these runs, in the order of their keys, and nothing else."""
-        lines = [{"task": self.about}]
-        lines += [
-            {"setting": text, "seed": seed, **values}
+        lines = [
+            json.dumps({"setting": text, "seed": seed, **values})
             for (text, seed), values in sorted(runs.items())
         ]
+        first = json.dumps({"task": self.about, "sum": _sum(lines)})
         self.path.parent.mkdir(parents=True, exist_ok=True)
         half = self.path.with_name(self.path.name + ".half")
-        half.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+        half.write_text("\n".join([first, *lines, ""]), "utf-8")
         half.replace(self.path)
         self.runs = runs
 
@@ -197,16 +206,23 @@ def read(path: str | os.PathLike) -> tuple[dict, dict]:
     Raises
     ------
     ValueError
-        If the file is no record.
+        If the file is no record, or not as it was written: its first line has a sum of the others.
     """
     try:
-        first, *lines = map(json.loads, Path(path).read_text("utf-8").splitlines())
-        runs = {(line.pop("setting"), line.pop("seed")): line for line in lines}
-        return first["task"], runs
+        first, *lines = Path(path).read_text("utf-8").splitlines()
+        about = json.loads(first)
+        if about["sum"] != _sum(lines):
+            raise ValueError("its lines are not those that were written")
+        values = list(map(json.loads, lines))
+        return about["task"], {(line.pop("setting"), line.pop("seed")): line for line in values}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path} is no record of runs, or a damaged one: {type(error).__name__}: {error}"
         ) from None
+
+
+def _sum(lines):
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def spelled(thing: object) -> str:
@@ -223,10 +239,10 @@ def spelled(thing: object) -> str:
     >>> spelled({"schedule": Constant(0.1), "data": np.zeros(2)})
     "{'schedule': Constant(peak=0.1), 'data': float64 (2,) 374708fff7719dd5}"
     """
-    if thing is None or isinstance(thing, (bool, int, float, str)):
-        return repr(thing)
     if isinstance(thing, np.generic):
         return repr(thing.item())
+    if thing is None or isinstance(thing, (bool, int, float, str)):
+        return repr(thing)
     if isinstance(thing, np.ndarray):
         array = np.ascontiguousarray(thing, thing.dtype.newbyteorder("<"))
         digest = hashlib.sha256(array.tobytes()).hexdigest()[:16]
@@ -255,7 +271,7 @@ def _code(function):
     """Return a hash of a function's code; comments, layout and docstring do not count."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
-        if not isinstance(tree, ast.FunctionDef):
+        if not isinstance(tree, ast.FunctionDef) or tree.name != function.__name__:
             raise ValueError("it has no name")
     except (OSError, TypeError, ValueError, SyntaxError) as error:
         raise TypeError(

@@ -1,0 +1,139 @@
+"""Records of runs: what is kept is what was trained, and nothing else is served."""
+
+import functools
+import json
+import math
+
+import numpy as np
+import pytest
+
+from trainlab import data, losses, models
+from trainlab.evidence import Arm, Record, Task, contest, making
+from trainlab.evidence.records import read, spelled
+from trainlab.optimizers import SGD
+from trainlab.schedules import Constant, LinearDecay
+
+TASK = Task(
+    models.Linear(10, 1), losses.squared_error, data.diabetes(), updates=20, batch_size=8, every=5
+)
+ARMS = {
+    "constant": Arm(Constant, peak=[0.1, 0.03]),
+    "linear": Arm(lambda peak: LinearDecay(peak, 20), peak=[0.1, 0.03]),
+}
+RULES = {"by": "validation", "tuning_seeds": [8, 9], "seeds": range(3), "progress": False}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "records" / "runs.jsonl"
+
+
+def test_a_contest_reads_from_the_record_what_it_finds_by_itself(path):
+    with making(1):
+        made = contest(Record(path, TASK), ARMS, **RULES)
+    again, alone = contest(Record(path, TASK), ARMS, **RULES), contest(TASK, ARMS, **RULES)
+    assert made.chosen == again.chosen == alone.chosen
+    assert made.budget == again.budget == alone.budget and again.looks.tolist() == [5, 10, 15, 20]
+    for arm in ARMS:
+        assert (made["test"][arm] == again["test"][arm]).all()
+        assert again["test"][arm] == pytest.approx(alone["test"][arm], rel=1e-5)
+        assert again.curves["test"][arm] == pytest.approx(alone.curves["test"][arm], rel=1e-5)
+
+
+def test_a_record_says_what_it_lacks(path):
+    Record(path, TASK, make=True)([{"schedule": Constant(0.1)}], [0])
+    record = Record(path, TASK)
+    with pytest.raises(LookupError, match=r"lacks 1 of 2 runs, the first with seed 1.*peak=0.1"):
+        record([{"schedule": Constant(0.1)}], [0, 1])
+    with pytest.raises(LookupError, match=r"They take 40 updates of 8 examples each"):
+        record([{"schedule": Constant(0.1), "updates": 40}], [0])
+    with pytest.raises(FileNotFoundError, match="chapters/records"):
+        Record(path.with_name("none.jsonl"), TASK)
+    with pytest.raises(TypeError, match="must be a Task"):
+        Record(path, ARMS)
+
+
+def test_a_record_of_another_task_is_refused_and_made_anew(path):
+    Record(path, TASK, make=True)([{"schedule": Constant(0.1)}], [0])
+    other = TASK.but(batch_size=4)
+    with pytest.raises(ValueError, match="batch_size was 8 and is 4. Make it again: make records"):
+        Record(path, other)
+    Record(path, other, make=True)([{"schedule": Constant(0.2)}], [0])
+    assert [text for text, _ in read(path)[1]] == ["{'schedule': Constant(peak=0.2)}"]
+
+
+def test_a_run_that_is_lost_is_kept_as_one(path):
+    setting = [{"schedule": Constant(1e6)}]
+    made = Record(path, TASK, make=True)(setting, [0])
+    assert math.isinf(made["test"][0, 0]) and math.isinf(
+        Record(path, TASK)(setting, [0])["test"][0, 0]
+    )
+
+
+@pytest.mark.parametrize("spoil", [lambda text: text[:-30], lambda text: "", lambda text: "[]\n"])
+def test_a_damaged_file_is_refused(path, spoil):
+    Record(path, TASK, make=True)([{"schedule": Constant(0.1)}], [0])
+    path.write_text(spoil(path.read_text()))
+    with pytest.raises(ValueError, match="is no record of runs, or a damaged one"):
+        Record(path, TASK)
+
+
+def test_a_run_is_made_again_whole_or_begun(path):
+    setting = {"schedule": Constant(0.1)}
+    record = Record(path, TASK, make=True)
+    record([setting], [3])
+    kept, again = record.runs[spelled(setting), 3], record.again(setting, 3)
+    assert again["test"] == pytest.approx(kept["test"], rel=1e-5)
+    begun = record.again(setting, 3, updates=5)
+    assert begun["curve/test"] == pytest.approx(kept["curve/test"][:1], rel=1e-5)
+    assert record.asked == {(spelled(setting), 3): (setting, 3)}
+
+
+def test_lines_are_sorted_and_end_in_six_digits(path):
+    record = Record(path, TASK, make=True)
+    record([{"schedule": Constant(0.2)}, {"schedule": Constant(0.1)}], [1, 0])
+    lines = list(map(json.loads, path.read_text().splitlines()))[1:]
+    assert [(line["setting"][-5:], line["seed"]) for line in lines] == [
+        ("0.1)}", 0), ("0.1)}", 1), ("0.2)}", 0), ("0.2)}", 1)
+    ]  # fmt: skip
+    assert all(line["test"] == float(f"{line['test']:.6g}") for line in lines)
+
+
+def measure(trainer, split):
+    """Only a docstring."""
+    return {"test": trainer.evaluate(*split.test)}  # and a comment
+
+
+def same():
+    def measure(trainer, split):
+        return {"test": trainer.evaluate(*split.test)}
+
+    return measure
+
+
+def other():
+    def measure(trainer, split):
+        return {"test": trainer.evaluate(*split.train)}
+
+    return measure
+
+
+class TestSpelled:
+    def test_functions_count_by_their_code(self):
+        code = [spelled(function).split()[1] for function in (measure, same(), other())]
+        assert code[0] == code[1] != code[2]
+
+    def test_values_are_told_apart(self):
+        things = [
+            None, True, 1, 1.0, "1", [1], {"a": 1}, np.zeros(2), np.zeros((1, 2)), np.zeros(2, "f4"),
+            SGD(), SGD(momentum=0.5), models.Linear(1, 2), losses.huber, functools.partial(losses.huber, delta=2.0),
+        ]  # fmt: skip
+        texts = list(map(spelled, things))
+        assert len(set(texts)) == len(things)
+        assert texts == list(map(spelled, things))
+        assert spelled(np.float64(0.5)) == spelled(0.5)
+
+    @pytest.mark.parametrize("thing", [lambda x: x, object(), {1: object()}])
+    def test_what_has_no_text_is_refused(self, thing):
+        with pytest.raises(TypeError, match="to be known by"):
+            spelled(thing)

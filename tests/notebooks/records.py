@@ -1,0 +1,142 @@
+"""Make the records of runs that chapters read: evidence that takes longer than a chapter may.
+
+    python tests/notebooks/records.py [--jobs N] NOTEBOOK...
+
+A chapter that reads a record is run with its records open: what they lack is trained and kept,
+what the chapter does not ask for any more is dropped. Interrupted, it goes on where it was. Call it
+through `make records`.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import io
+import math
+import os
+import sys
+import warnings
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from IPython.core.interactiveshell import InteractiveShell
+
+import store
+from trainlab.evidence import Record, making
+
+ROOT = Path(__file__).parents[2]
+# On other kinds of processors the losses of one run differ by 4e-5 of themselves after 50 updates,
+# and by about as much as two seeds do after 600: rounding errors grow.
+EARLY = 2e-3
+SPREADS = 4
+
+
+def reads_a_record(path):
+    """Whether a chapter reads a record."""
+    return "Record(" in Path(path).read_text("utf-8")
+
+
+def run(path):
+    """Run a chapter's cells in this process, where it lies, and return its names; its output is lost."""
+    matplotlib.use("Agg")
+    shell, home = InteractiveShell(), Path.cwd()
+    shell.colors = "nocolor"
+    os.chdir(Path(path).parent)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "FigureCanvasAgg is non-interactive")
+            for cell in store.read(Path(Path(path).name).read_text("utf-8")).cells:
+                if cell.cell_type == "code":
+                    result = shell.run_cell(cell.source)
+                    if not result.success and "raises-exception" not in cell.metadata.get(
+                        "tags", []
+                    ):
+                        result.raise_error()
+    finally:
+        os.chdir(home)
+    return shell.user_ns
+
+
+def records_of(names):
+    """The records that a chapter opened."""
+    found = {id(value): value for value in names.values() if isinstance(value, Record)}
+    return list(found.values())
+
+
+def drawn(path, count):
+    """`count` runs of a record: their keys, by the state of chapters and library. Another state draws others."""
+    files = sorted([*ROOT.glob("lib/trainlab/**/*.py"), *ROOT.glob("chapters/*/*.ipynb")])
+    content = b"".join(file.read_bytes() for file in files) + Path(path).name.encode()
+    return np.random.default_rng(int(hashlib.sha256(content).hexdigest()[:15], 16)).permutation(
+        count
+    )
+
+
+def curves(values):
+    """The names of a run's measures on its way."""
+    return [name for name in values if name.startswith("curve/")]
+
+
+def first_look(values):
+    """Whether a run was still finite at its first look."""
+    return all(math.isfinite(values[name][0]) for name in curves(values))
+
+
+def spread(record):
+    """How far the runs of one setting lie apart at their end, by measure: the median over the settings of their standard deviation."""
+    by_setting: dict = {}
+    for (text, _), values in record.runs.items():
+        by_setting.setdefault(text, []).append(values)
+    several = [runs for runs in by_setting.values() if len(runs) > 1]
+    return {
+        name: float(np.median([np.std([run[name] for run in runs], ddof=1) for runs in several]))
+        for name in next(iter(record.runs.values()))
+        if not name.startswith("curve/")
+    }
+
+
+def early_difference(record, key):
+    """Make the first updates of a run again, up to its first look; return how far it is off, relative to what is kept."""
+    setting, seed = record.asked[key]
+    again = record.again(setting, seed, record.every)
+    return max(abs(again[name][0] / record.runs[key][name][0] - 1) for name in curves(again))
+
+
+def late_difference(record, key):
+    """Make a run again, to its end; return how far it is off, in spreads between seeds."""
+    setting, seed = record.asked[key]
+    again, spreads = record.again(setting, seed), spread(record)
+    return max(
+        0.0
+        if again[name] == record.runs[key][name]  # both may be infinite
+        else abs(again[name] - record.runs[key][name]) / spreads[name]
+        for name in spreads
+    )
+
+
+def make(path, jobs):
+    """Train what a chapter's records lack, drop what it does not ask for, and return them."""
+    # With a Dask client, joblib.parallel_config(backend="dask") around this is a cluster.
+    with making(jobs):
+        opened = records_of(run(path))
+    for record in opened:
+        record.keep({key: record.runs[key] for key in record.asked})
+    return opened
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("notebooks", nargs="+", type=Path)
+    parser.add_argument("--jobs", type=int, default=2, help="processes; -1 for one a core")
+    options = parser.parse_args()
+    for path in filter(reads_a_record, options.notebooks):
+        print(path, flush=True)
+        for record in make(path, options.jobs):
+            size = record.path.stat().st_size
+            print(
+                f"  {record.path.name}: {len(record.runs)} runs, {size / 1000:.0f} kB", flush=True
+            )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
