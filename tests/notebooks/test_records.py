@@ -7,10 +7,10 @@ import pytest
 
 import records
 import store
-from test_stored import CHOSEN, ROOT
+from test_stored import ALL, ROOT
 from trainlab.evidence import Record
 
-READERS = [name for name in CHOSEN if records.reads_a_record(ROOT / name)]
+READERS = [name for name in ALL if records.reads_a_record(ROOT / name)]
 WHOLE = 1  # runs of a record that are made again to their end
 BEGUN = 6  # and to their first look
 
