@@ -137,3 +137,11 @@ class TestSpelled:
     def test_what_has_no_text_is_refused(self, thing):
         with pytest.raises(TypeError, match="to be known by"):
             spelled(thing)
+
+
+def test_a_record_stays_where_it_is_when_the_folder_changes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    record = Record("runs.jsonl", TASK, make=True)
+    monkeypatch.chdir("..")
+    record([{"schedule": Constant(0.1)}], [0])
+    assert record.path == tmp_path / "runs.jsonl" and record.path.exists()

@@ -82,7 +82,7 @@ They take 20 updates of 8 examples each: Record("mine.jsonl", task, make=True) t
     def __init__(self, path: str | os.PathLike, task: Task, make: bool = False):
         if not isinstance(task, Task):
             raise TypeError(f"task must be a Task, received {task!r}")
-        self.path, self.task, self.make = Path(path), task, make
+        self.path, self.task, self.make = Path(os.path.abspath(path)), task, make
         self.about = {f.name: spelled(getattr(task, f.name)) for f in fields(task)}
         self.asked: dict[tuple[str, int], tuple[dict, int]] = {}
         if not self.path.exists() and not (make or _making):
