@@ -28,6 +28,8 @@ from trainlab.transformer import Decoder
 
 #: The characters of :func:`documentation`; the place of each is its token. What is none of them
 #: becomes a question mark.
+#:
+#: :meta hide-value:
 ALPHABET = "\n" + "".join(map(chr, range(ord(" "), ord("~") + 1)))
 _TOKEN = np.full(256, ALPHABET.index("?"), np.uint8)
 _TOKEN[np.frombuffer(ALPHABET.encode("ascii"), np.uint8)] = np.arange(len(ALPHABET))
