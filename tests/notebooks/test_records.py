@@ -63,7 +63,7 @@ def test_changed_losses_are_found_though_their_sum_is_right(opened, tmp_path):
     key = next(key for key in sorted(record.asked) if records.first_look(record.runs[key]))
     values = dict(spoiled.runs[key])
     for name in records.curves(values):
-        values[name] = [values[name][0] * 1.005, *values[name][1:]]
+        values[name] = [values[name][0] * 1.02, *values[name][1:]]
     values["test"] += 2 * records.SPREADS * records.spread(record)["test"]
     spoiled.keep(spoiled.runs | {key: values})
     assert records.early_difference(spoiled, key) > records.EARLY
