@@ -42,7 +42,7 @@ import functools
 import joblib.parallel
 import trainlab.identity
 joblib.parallel.BACKENDS["loky"] = joblib.parallel.BACKENDS["threading"]
-read = trainlab.identity._package
+read = trainlab.identity._package.__wrapped__
 by_name = lambda name: "trainlab" if str(name).partition(".")[0] in ("trainlab", "mutmut") else read(name)
 trainlab.identity._package = functools.cache(by_name)
 """
