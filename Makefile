@@ -23,7 +23,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 export NOTEBOOKS
 unexport MPLBACKEND
 
-.PHONY: help book test check format lint test-library test-notebooks test-sabotage test-site test-interop bench mutants lab notebooks replicate records lock clean
+.PHONY: help book test check format lint test-library test-notebooks test-sabotage test-site test-interop bench mutants lab notebooks replicate records capstone lock clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
@@ -92,6 +92,11 @@ replicate: $(READY) ## Run the chapters several times more, with everything draw
 
 records: $(READY) ## Train what the chapters' records lack; all of them from nothing is an hour or two (NOTEBOOKS=... for some)
 	PYTHONPATH="$$PYTHONPATH:$(CURDIR)/tests/notebooks" $(VENV)/bin/python tests/notebooks/records.py $(NOTEBOOKS)
+
+# Interrupted, it goes on where it was. `git checkout chapters/records` brings the book's own runs back.
+capstone: $(READY) ## Train the language model of the last chapter anew: ten minutes on two quiet cores
+	rm -f chapters/records/capstone.jsonl chapters/records/capstone.npz
+	$(MAKE) records NOTEBOOKS=chapters/07_language_model/capstone.ipynb
 
 lock: $(READY) ## Write requirements.txt anew from the groups in pyproject.toml
 	$(RUN) uv --quiet pip compile pyproject.toml --group book --group test --group lab --universal --python-version 3.11 \
