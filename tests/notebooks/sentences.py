@@ -24,6 +24,10 @@ What this cannot see: a claim in other words than those of the list; a check in 
 a link to a page that does not show it; a formula from which it does not follow; two sentences that share words and
 differ in "not". It finds sentences that have nothing at all behind them. Whether what they have is enough, a reader
 has to say.
+
+How far the list of words goes was read by hand. Of 170 sentences that it passed over, drawn from sections without a
+check, 20 claimed something, and 2 of these had nothing behind them (a few turns were added to the list then). Of 40
+that it called claiming, 7 only told how an experiment is set up.
 """
 
 import re
