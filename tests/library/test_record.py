@@ -3,6 +3,7 @@
 import functools
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -60,6 +61,20 @@ def test_a_record_of_another_task_is_refused_and_made_anew(path):
         Record(path, other)
     Record(path, other, make=True)([{"schedule": Constant(0.2)}], [0])
     assert [text for text, _ in read(path)[1]] == ["{'schedule': Constant(peak=0.2)}"]
+
+
+def test_a_record_says_what_it_was_made_with(path, monkeypatch):
+    setting = {"schedule": Constant(0.1)}
+    (now,) = (made := Record(path, TASK, make=True), made([setting], [0]))[0].made_with
+    assert re.fullmatch(r"Python 3\.\d+, NumPy \d\S*, trainlab \d\S*", now)
+    monkeypatch.setattr(np, "__version__", "99.0")
+    later = Record(path, TASK, make=True)
+    later([setting], [0])  # which is there
+    assert later.made_with == [now]
+    later([setting], [1])
+    assert Record(path, TASK).made_with == sorted([now, re.sub("NumPy [^,]*", "NumPy 99.0", now)])
+    Record(path, TASK.but(batch_size=4), make=True)([setting], [0])
+    assert len(Record(path, TASK.but(batch_size=4)).made_with) == 1
 
 
 def test_a_run_that_is_lost_is_kept_as_one(path):

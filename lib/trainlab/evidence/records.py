@@ -12,6 +12,7 @@ import hashlib
 import inspect
 import json
 import os
+import platform
 import shutil
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+import trainlab
 from trainlab import checks
 from trainlab.evidence.contests import Task
 from trainlab.sweep import sweep
@@ -36,7 +38,7 @@ class Record:
     Parameters
     ----------
     path : path
-        A file of text: one line that says what all runs share, and one line a run.
+            A file of text: one line that says what all runs share, and one line a run.
     task : :class:`~trainlab.evidence.Task`
         Trains what is missing, when asked to. A function in it counts by its code, an array by its
         content, everything else by its options; the library's own code does not count, because
@@ -48,6 +50,9 @@ class Record:
     ----------
     asked : dict
         What was asked for so far: from the key of a run to its setting and its seed.
+    made_with : list of str
+        The versions of Python and the libraries that its runs were trained with. They are no key:
+        another version may give the same runs, and the tests find out.
 
     Raises
     ------
@@ -89,16 +94,19 @@ They take 20 updates of 8 examples each: Record("mine.jsonl", task, make=True) t
             raise FileNotFoundError(
                 f"{path} is not here: the book keeps its records in chapters/records"
             )
-        kept, self.runs = read(self.path) if self.path.exists() else (self.about, {})
-        if differences := [name for name in self.about if kept.get(name) != self.about[name]]:
+        kept, self.runs = read(self.path) if self.path.exists() else ({"task": self.about}, {})
+        self.made_with: list[str] = kept.get("made with", [])
+        before = kept["task"]
+        if differences := [name for name in self.about if before.get(name) != self.about[name]]:
             if not (make or _making):
                 told = "; ".join(
-                    f"{name} was {kept.get(name)} and is {self.about[name]}" for name in differences
+                    f"{name} was {before.get(name)} and is {self.about[name]}"
+                    for name in differences
                 )
                 raise ValueError(
                     f"{self.path.name} was made with another task: {told}. Make it again: make records"
                 )
-            self.runs = {}
+            self.runs, self.made_with = {}, []
 
     @property
     def every(self) -> int | None:
@@ -169,6 +177,7 @@ They take 20 updates of 8 examples each: Record("mine.jsonl", task, make=True) t
                     self.runs[text, seed] = {
                         name: _rounded(rows[a, s]) for name, rows in found.values.items()
                     }
+        self.made_with = sorted({*self.made_with, _surroundings()})
         self.keep(self.runs)
         shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -178,10 +187,10 @@ They take 20 updates of 8 examples each: Record("mine.jsonl", task, make=True) t
             json.dumps({"setting": text, "seed": seed, **values})
             for (text, seed), values in sorted(runs.items())
         ]
-        first = json.dumps({"task": self.about, "sum": _sum(lines)})
+        about = {"task": self.about, "made with": self.made_with, "sum": _sum(lines)}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         half = self.path.with_name(self.path.name + ".half")
-        half.write_text("\n".join([first, *lines, ""]), "utf-8")
+        half.write_text("\n".join([json.dumps(about), *lines, ""]), "utf-8")
         half.replace(self.path)
         self.runs = runs
 
@@ -201,7 +210,7 @@ def making(n_jobs: int = -1) -> Iterator[None]:
 
 
 def read(path: str | os.PathLike) -> tuple[dict, dict]:
-    """Return what all runs of a file share, and the runs: a dict from (setting, seed) to what was measured.
+    """Return what all runs of a file share, its first line, and the runs: a dict from (setting, seed) to what was measured.
 
     Raises
     ------
@@ -214,11 +223,17 @@ def read(path: str | os.PathLike) -> tuple[dict, dict]:
         if about["sum"] != _sum(lines):
             raise ValueError("its lines are not those that were written")
         values = list(map(json.loads, lines))
-        return about["task"], {(line.pop("setting"), line.pop("seed")): line for line in values}
+        dict(about["task"])
+        return about, {(line.pop("setting"), line.pop("seed")): line for line in values}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path} is no record of runs, or a damaged one: {type(error).__name__}: {error}"
         ) from None
+
+
+def _surroundings():
+    version = ".".join(platform.python_version_tuple()[:2])
+    return f"Python {version}, NumPy {np.__version__}, trainlab {trainlab.__version__}"
 
 
 def _sum(lines):
