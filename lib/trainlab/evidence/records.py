@@ -38,7 +38,7 @@ class Record:
     Parameters
     ----------
     path : path
-            A file of text: one line that says what all runs share, and one line a run.
+        A file of text: one line that says what all runs share, and one line a run.
     task : :class:`~trainlab.evidence.Task`
         Trains what is missing, when asked to. A function in it counts by its code, an array by its
         content, everything else by its options; the library's own code does not count, because
