@@ -94,7 +94,7 @@ records: $(READY) ## Train what the chapters' records lack; all of them from not
 	PYTHONPATH="$$PYTHONPATH:$(CURDIR)/tests/notebooks" $(VENV)/bin/python tests/notebooks/records.py $(NOTEBOOKS)
 
 # Interrupted, it goes on where it was. `git checkout chapters/records` brings the book's own runs back.
-capstone: $(READY) ## Train the language model of the last chapter anew: ten minutes on two quiet cores
+capstone: $(READY) ## Train the language model of the last chapter anew: half an hour of processor time
 	rm -f chapters/records/capstone.jsonl chapters/records/capstone.npz
 	$(MAKE) records NOTEBOOKS=chapters/07_language_model/capstone.ipynb
 
