@@ -106,6 +106,8 @@ def test_a_run_is_made_again_whole_or_begun(path):
     begun = record.again(setting, 3, updates=5)
     assert begun["curve/test"] == pytest.approx(kept["curve/test"][:1], rel=1e-5)
     assert record.asked == {(spelled(setting), 3): (setting, 3)}
+    longer = record.again(setting | {"updates": 40}, 3, updates=5)  # its own budget is no other
+    assert longer["curve/test"].tolist() == begun["curve/test"].tolist()
 
 
 def test_lines_are_sorted_and_end_in_six_digits(path):

@@ -152,7 +152,9 @@ They take 20 updates of 8 examples each: Record("mine.jsonl", task, make=True) t
 
     def again(self, setting: dict, seed: int, updates: int | None = None) -> dict[str, Any]:
         """Make one run anew, all of it or its first so many updates, and return what was measured."""
-        task = self.task if updates is None else self.task.but(updates=updates)
+        task, setting = self.task, dict(setting)
+        if updates is not None:
+            task, setting["updates"] = task.but(updates=updates), updates
         return {name: values[0, 0] for name, values in task([setting], [seed]).items()}
 
     def _train(self, missing):
