@@ -257,7 +257,7 @@ DIFFERENT = {
     "default factories": tuple(written(f"import dataclasses\n@dataclasses.dataclass\nclass f:\n x: int = dataclasses.field(default_factory=lambda: {a})") for a in (1, 2)),
     "schedules": (schedules.Constant(0.1), schedules.Constant(0.2), schedules.LinearDecay(0.1, 5), schedules.LinearDecay(0.1, 6)),
     "losses": (losses.squared_error, losses.absolute_error, functools.partial(losses.huber, delta=1.0), functools.partial(losses.huber, delta=2.0)),
-    "models": (models.Linear(2, 3), models.Linear(3, 2), models.MLP((3, 4, 2)), models.MLP((3, 4, 2), activation="tanh"), Decoder(8, 4, 4, 1, 1)),
+    "models": (models.Linear(2, 3), models.Linear(3, 2), models.MLP((3, 4, 2)), models.MLP((3, 4, 2), activation="tanh"), Decoder(8, 4, 4, 1, 1), Decoder(8, 4, 4, 1, 1, norm="post")),
     "optimizers": (optimizers.SGD(), optimizers.SGD(momentum=0.9), optimizers.AdamW(), optimizers.AdamW(weight_decay=0.5)),
 }  # fmt: skip
 

@@ -89,6 +89,18 @@ def test_a_run_that_is_lost_is_kept_as_one(path):
     )
 
 
+def test_a_record_that_names_the_setting_of_every_run_is_read_as_well(path):
+    record = Record(path, TASK, make=True)
+    record([{"schedule": Constant(0.1)}, {"schedule": Constant(0.2)}], [0, 1])
+    about, runs = read(path)
+    lines = [
+        json.dumps({"setting": text, "seed": seed, **run}) for (text, seed), run in runs.items()
+    ]
+    about["sum"] = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+    path.write_text("\n".join([json.dumps(about), *lines, ""]))
+    assert read(path)[1] == runs and Record(path, TASK).runs == runs
+
+
 @pytest.mark.parametrize("spoil", [lambda text: text[:-30], lambda text: "", lambda text: "[]\n"])
 def test_a_damaged_file_is_refused(path, spoil):
     Record(path, TASK, make=True)([{"schedule": Constant(0.1)}], [0])
@@ -106,15 +118,19 @@ def test_a_run_is_made_again_whole_or_begun(path):
     begun = record.again(setting, 3, updates=5)
     assert begun["curve/test"] == pytest.approx(kept["curve/test"][:1], rel=1e-5)
     assert record.asked == {(spelled(setting), 3): (setting, 3)}
+    longer = record.again(setting | {"updates": 40}, 3, updates=5)  # its own budget is no other
+    assert longer["curve/test"].tolist() == begun["curve/test"].tolist()
 
 
 def test_lines_are_sorted_and_end_in_six_digits(path):
     record = Record(path, TASK, make=True)
     record([{"schedule": Constant(0.2)}, {"schedule": Constant(0.1)}], [1, 0])
     lines = list(map(json.loads, path.read_text().splitlines()))[1:]
-    assert [(line["setting"][-5:], line["seed"]) for line in lines] == [
-        ("0.1)}", 0), ("0.1)}", 1), ("0.2)}", 0), ("0.2)}", 1)
+    assert [(line.get("setting", "")[-5:], line["seed"]) for line in lines] == [
+        ("0.1)}", 0), ("", 1), ("0.2)}", 0), ("", 1)
     ]  # fmt: skip
+    kept = [(text[-5:], seed) for text, seed in read(path)[1]]
+    assert kept == [("0.1)}", 0), ("0.1)}", 1), ("0.2)}", 0), ("0.2)}", 1)]
     assert all(line["test"] == float(f"{line['test']:.6g}") for line in lines)
 
 
@@ -225,6 +241,11 @@ class TestSpelled:
     def test_options_of_the_library_at_their_defaults_are_not_said(self):
         assert spelled(SGD()) == spelled(SGD(momentum=0.0)) == "SGD()"
         assert spelled(SGD(momentum=0.5)) == "SGD(momentum=0.5)"
+        assert re.fullmatch(r"Mine \w+\(\)", spelled(Mine()))
+
+    def test_options_of_ones_own_are_said_also_at_their_defaults(self):
+        mild, strong = (spelled(mine(f"factor: float = {n}\n")()) for n in (1.0, 2.0))
+        assert mild.endswith("(factor=1.0)") and strong.endswith("(factor=2.0)")
 
     def test_values_are_told_apart(self):
         things = [

@@ -39,7 +39,8 @@ class Record:
     Parameters
     ----------
     path : path
-        A file of text: one line that says what all runs share, and one line a run.
+        A file of text: one line that says what all runs share, and one line a run. The setting
+        stands in the first of its runs.
     task : :class:`~trainlab.evidence.Task`
         Trains what is missing, when asked to. A function or class of yours counts by its code and
         by what that uses: other functions and classes, numbers, arrays. An array counts by its
@@ -152,7 +153,9 @@ They take 20 updates of 8 examples each: Record("mine.jsonl", task, make=True) t
 
     def again(self, setting: dict, seed: int, updates: int | None = None) -> dict[str, Any]:
         """Make one run anew, all of it or its first so many updates, and return what was measured."""
-        task = self.task if updates is None else self.task.but(updates=updates)
+        task, setting = self.task, dict(setting)
+        if updates is not None:
+            task, setting["updates"] = task.but(updates=updates), updates
         return {name: values[0, 0] for name, values in task([setting], [seed]).items()}
 
     def _train(self, missing):
@@ -185,10 +188,12 @@ They take 20 updates of 8 examples each: Record("mine.jsonl", task, make=True) t
 
     def keep(self, runs: dict) -> None:
         """Write the file: these runs, in the order of their keys, and nothing else."""
-        lines = [
-            json.dumps({"setting": text, "seed": seed, **values})
-            for (text, seed), values in sorted(runs.items())
-        ]
+        lines, last = [], None
+        for (text, seed), values in sorted(runs.items()):
+            # A setting is as long as all that was measured: it stands in front of its first seed alone.
+            named = {} if text == last else {"setting": text}
+            lines.append(json.dumps({**named, "seed": seed, **values}))
+            last = text
         about = {"task": self.about, "made with": self.made_with, "sum": _sum(lines)}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         half = self.path.with_name(self.path.name + ".half")
@@ -226,7 +231,11 @@ def read(path: str | os.PathLike) -> tuple[dict, dict]:
             raise ValueError("its lines are not those that were written")
         values = list(map(json.loads, lines))
         dict(about["task"])
-        return about, {(line.pop("setting"), line.pop("seed")): line for line in values}
+        runs, text = {}, None
+        for line in values:
+            text = line.pop("setting", text)
+            runs[text, line.pop("seed")] = line
+        return about, runs
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path} is no record of runs, or a damaged one: {type(error).__name__}: {error}"
@@ -295,10 +304,15 @@ def _of_a_library(thing):
 
 def _said(thing, field):
     """Whether an option of the library's says more than its default, so that a new option makes no record stale."""
-    if not _of_a_library(type(thing)) or field.default is MISSING:
-        return True
+    libraries = [kind for kind in type(thing).__mro__ if _of_a_library(kind) and is_dataclass(kind)]
+    options = [f for kind in libraries for f in fields(kind) if f.name == field.name]
     value = getattr(thing, field.name)
-    return type(value) is not type(field.default) or spelled(value) != spelled(field.default)
+    return not any(
+        f.default is field.default is not MISSING
+        and type(value) is type(f.default)
+        and spelled(value) == spelled(f.default)
+        for f in options
+    )
 
 
 def _code(thing):
