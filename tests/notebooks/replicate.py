@@ -14,6 +14,7 @@ import ast
 import hashlib
 import json
 import re
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -103,7 +104,15 @@ def repeated(path, repetition):
     for cell in code_of(notebook):
         cell.source = ast.unparse(DrawnAnew(repetition).visit(ast.parse(cell.source)))
     with tempfile.TemporaryDirectory() as folder:
-        store.execute(notebook, folder)
+        # A chapter may read what is kept beside it: times of another machine, a model. It gets a copy.
+        shutil.copytree(
+            KEPT.parent,
+            Path(folder) / "records",
+            ignore=shutil.ignore_patterns("*.jsonl", KEPT.name),
+        )
+        chapter = Path(folder) / "chapter"
+        chapter.mkdir()
+        store.execute(notebook, chapter)
     holds, verdicts = found(notebook)
     return {"sentences": holds, "verdicts": verdicts}
 
