@@ -108,7 +108,7 @@ def repeated(path, repetition):
         shutil.copytree(
             KEPT.parent,
             Path(folder) / "records",
-            ignore=shutil.ignore_patterns("*.jsonl", KEPT.name),
+            ignore=shutil.ignore_patterns(KEPT.name),
         )
         chapter = Path(folder) / "chapter"
         chapter.mkdir()
