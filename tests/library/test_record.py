@@ -241,6 +241,11 @@ class TestSpelled:
     def test_options_of_the_library_at_their_defaults_are_not_said(self):
         assert spelled(SGD()) == spelled(SGD(momentum=0.0)) == "SGD()"
         assert spelled(SGD(momentum=0.5)) == "SGD(momentum=0.5)"
+        assert re.fullmatch(r"Mine \w+\(\)", spelled(Mine()))
+
+    def test_options_of_ones_own_are_said_also_at_their_defaults(self):
+        mild, strong = (spelled(mine(f"factor: float = {n}\n")()) for n in (1.0, 2.0))
+        assert mild.endswith("(factor=1.0)") and strong.endswith("(factor=2.0)")
 
     def test_values_are_told_apart(self):
         things = [

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -78,6 +79,19 @@ def test_something_can_be_entered_around_a_work_outside_of_its_time(clock):
     times = interleaved({"a": work("a", 1.0)}, rounds=2, around=around)
     assert times.seconds["a"].tolist() == [1.0, 1.0]
     assert calls.count("around") == 2 * 4
+
+
+@pytest.mark.parametrize(
+    "resolution, own, seconds", [(1e-9, True, 1.0), (1e-2, True, 2.0), (1e-9, False, 2.0)]
+)
+def test_its_own_time_is_that_of_the_processor_where_the_system_tells_it(
+    clock, monkeypatch, resolution, own, seconds
+):
+    monkeypatch.setattr(time, "get_clock_info", lambda name: SimpleNamespace(resolution=resolution))
+    wall = time.perf_counter
+    monkeypatch.setattr(time, "process_time", lambda: wall() / 2)
+    times = interleaved({"a": clock[1]("a", 2.0)}, rounds=2, own=own)
+    assert times.seconds["a"].tolist() == [seconds] * 2
 
 
 @pytest.mark.parametrize("options", [{"rounds": 1}, {"rounds": 2, "at_least": 0}])

@@ -304,10 +304,15 @@ def _of_a_library(thing):
 
 def _said(thing, field):
     """Whether an option of the library's says more than its default, so that a new option makes no record stale."""
-    if not _of_a_library(type(thing)) or field.default is MISSING:
-        return True
+    libraries = [kind for kind in type(thing).__mro__ if _of_a_library(kind) and is_dataclass(kind)]
+    options = [f for kind in libraries for f in fields(kind) if f.name == field.name]
     value = getattr(thing, field.name)
-    return type(value) is not type(field.default) or spelled(value) != spelled(field.default)
+    return not any(
+        f.default is field.default is not MISSING
+        and type(value) is type(f.default)
+        and spelled(value) == spelled(f.default)
+        for f in options
+    )
 
 
 def _code(thing):
