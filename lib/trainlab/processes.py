@@ -76,9 +76,7 @@ def cluster(n: int) -> Iterator[Any]:
             delay=0,
             engine_timeout=120,
             log_level=logging.CRITICAL,
-            controller_args=[
-                "--HeartMonitor.period=300"
-            ],  # a process is registered by its second beat
+            controller_args=["--HeartMonitor.period=300"],  # a process registers by its beats
         )
         group.config.MPILauncher.mpi_cmd = [command]
         client = None
