@@ -42,9 +42,9 @@ import functools
 import joblib.parallel
 import trainlab.identity
 joblib.parallel.BACKENDS["loky"] = joblib.parallel.BACKENDS["threading"]
-read = trainlab.identity._package.__wrapped__
+read = trainlab.identity.package_of.__wrapped__
 by_name = lambda name: "trainlab" if str(name).partition(".")[0] in ("trainlab", "mutmut") else read(name)
-trainlab.identity._package = functools.cache(by_name)
+trainlab.identity.package_of = functools.cache(by_name)
 """
 BULLET = re.compile(r"^- `(.+?)`: (?:`` (.*) ``|(\d+))$", re.MULTILINE)
 LAYOUT = re.compile(r"\s|,(?=\s*[)\]}])")  # what a formatter adds to a line and takes away

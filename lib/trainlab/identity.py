@@ -160,7 +160,7 @@ def _look(thing):
     if kind in (types.MemberDescriptorType, types.GetSetDescriptorType):
         return f"{kind.__name__} {thing.__name__}", (), True
     if kind is types.ModuleType:
-        if (package := _package(thing.__name__)) is None:
+        if (package := package_of(thing.__name__)) is None:
             raise TypeError(f"the module {thing.__name__} cannot be compared whole")
         return f"module {thing.__name__} {package}", (), True
     return _object(thing)
@@ -177,7 +177,7 @@ def _array(array):
 
 
 def _class(thing):
-    if package := _package(thing.__module__):
+    if package := package_of(thing.__module__):
         return f"class {thing.__module__}.{thing.__qualname__} {package}", (), True
     own = {name: value for name, value in vars(thing).items() if name not in _SKIPPED}
     return (
@@ -208,12 +208,12 @@ def _object(thing):
         raise TypeError(
             f"a {type(thing).__qualname__} cannot be compared: it is not {state!r} of the module {module}"
         )
-    package = _package(module)
+    package = package_of(module)
     return f"{module}.{state} {package}", () if package else (type(thing),), True
 
 
 def _function(function):
-    code, package = _code(function.__code__), _package(function.__globals__.get("__name__", ""))
+    code, package = _code(function.__code__), package_of(function.__globals__.get("__name__", ""))
     parts = [
         "defaults",
         function.__defaults__,
@@ -242,7 +242,7 @@ def _function(function):
         )
     for name, wanted, level in code.imports:
         # Not imported where it need not be: it may be large, or absent here without harm.
-        if level or not _package(name):
+        if level or not package_of(name):
             try:
                 parts += _follow(
                     name,
@@ -257,7 +257,7 @@ def _function(function):
 
 def _follow(name, value, names, within):
     """Return a name and its value; of a module that is not installed, its members that the code names."""
-    if type(value) is not types.ModuleType or _package(value.__name__):
+    if type(value) is not types.ModuleType or package_of(value.__name__):
         return [name, value]
     parts = [name, "module"]
     if value not in within:
@@ -323,8 +323,12 @@ def _installed():
 
 
 @functools.cache
-def _package(module):
-    """Return name and version of the installed package a module belongs to; ``None`` for code that is to be read."""
+def package_of(module):
+    """Return name and version of the installed package a module belongs to; ``None`` for code that is to be read.
+
+    >>> package_of("__main__"), package_of("numpy") == f"numpy {np.__version__}"
+    (None, True)
+    """
     top = module.partition(".")[0] if isinstance(module, str) else ""
     if top in ("__main__", __name__.partition(".")[0]):
         return None

@@ -159,6 +159,15 @@ class Decoder:
     *Using the output embedding to improve language models*) or, with ``tied=False``, two, :math:`z
     = \operatorname{norm}(h_L)\, U^\top`.
 
+    With ``norm="post"`` the norms stand behind the sums, as in the first transformer (Vaswani et al.
+    2017), and the last one needs no other behind it:
+
+    .. math:: a_l = \operatorname{norm}(h_{l-1} + \operatorname{attention}(h_{l-1})), \qquad
+              h_l = \operatorname{norm}(a_l + \operatorname{mlp}(a_l)), \qquad
+              z = h_L\, E^\top
+
+    Xiong et al. (2020), *On layer normalization in the transformer architecture*, compare the two.
+
     Parameters
     ----------
     vocabulary : int
@@ -178,12 +187,15 @@ class Decoder:
     tied : bool
         Whether :math:`E` makes the logits too. Otherwise they have a matrix of their own, ``U``,
         (V, D). The other parameters that a seed draws are the same.
+    norm : "pre" or "post"
+        Whether the norms stand in front of each part or behind each sum. With "post" there is no
+        last norm, so no ``gain`` and ``bias``; the other parameters that a seed draws are the same.
 
     Raises
     ------
     ValueError
-        If a size is below 1, `width` is no multiple of `heads`, `dtype` is float16, or `padding` is
-        no token of the vocabulary.
+        If a size is below 1, `width` is no multiple of `heads`, `dtype` is float16, `padding` is
+        no token of the vocabulary, or `norm` neither "pre" nor "post".
     TypeError
         If a size or `padding` is no whole number, `dtype` no floating-point type, or `tied` neither
         true nor false.
@@ -205,6 +217,7 @@ class Decoder:
     dtype: type = np.float32
     padding: int | None = None
     tied: bool = True
+    norm: str = "pre"
 
     def __post_init__(self):
         check_dtype(self.dtype)
@@ -223,11 +236,12 @@ class Decoder:
         if not isinstance(self.tied, (bool, np.bool_)):
             raise TypeError(f"tied must be True or False, received {self.tied!r}")
         object.__setattr__(self, "tied", bool(self.tied))
+        checks.one_of("norm", self.norm, ("pre", "post"))
 
     def __repr__(self):
         # What came later is named where it is given: checkpoints from before it compare the rest.
         given = {field.name: getattr(self, field.name) for field in fields(self)}
-        for name, usual in (("padding", None), ("tied", True)):
+        for name, usual in (("padding", None), ("tied", True), ("norm", "pre")):
             if given[name] == usual:
                 del given[name]
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
@@ -258,7 +272,8 @@ class Decoder:
                 f"W_up{i}": (0.02, (width, 4 * width)),
                 f"W_down{i}": (small, (4 * width, width)),
             }
-        draws["gain"] = None
+        if self.norm == "pre":
+            draws["gain"] = None
         if not self.tied:
             draws["U"] = draws["E"]
         params: Params = {}
@@ -316,7 +331,7 @@ class Decoder:
         for i in range(1, self.layers + 1):
             x, cache = self._block(params, i, x, texts, real)
             blocks.append(cache)
-        h, norm = layer_norm(x, params["gain"], params["bias"])
+        h, norm = self._norm("pre", params, "", x)
         logits = (h @ params[self._output].mT).reshape(
             *h.shape[:-2], texts, length, self.vocabulary
         )
@@ -332,9 +347,7 @@ class Decoder:
         gradients = {} if out is None else out
         output = self._output
         gradients[output] = np.matmul(gradient.mT, h, out=gradients.get(output))
-        dx = _store(
-            gradients, ("gain", "bias"), layer_norm_backward, norm, gradient @ params[output]
-        )
+        dx = self._norm_backward("pre", gradients, "", norm, gradient @ params[output])
         for i in range(self.layers, 0, -1):
             dx = self._block_backward(gradients, i, blocks[i - 1], dx)
         if self.tied:
@@ -361,34 +374,46 @@ class Decoder:
         places = np.maximum(np.arange(real.shape[-1]) - real.argmax(axis=-1)[..., None], 0)
         return (places.reshape(*real.shape[:-2], -1, 1) == np.arange(self.context)).astype(dtype)
 
+    def _norm(self, where, params, part, x):
+        """Return the norm of a part, if it stands at this place; otherwise x as it is, and no cache."""
+        if self.norm != where:
+            return x, None
+        return layer_norm(x, params[f"gain{part}"], params[f"bias{part}"])
+
+    def _norm_backward(self, where, gradients, part, cache, gradient):
+        """Store the gradients of a part's norm, if it stands at this place, and return that of its input."""
+        if self.norm != where:
+            return gradient
+        names = (f"gain{part}", f"bias{part}")
+        return _store(gradients, names, layer_norm_backward, cache, gradient)
+
     def _block(self, params, i, x, texts, real):
         """Return one layer's output: attention and the MLP, each added to what came in."""
-        h, norm1 = layer_norm(x, params[f"gain_attention{i}"], params[f"bias_attention{i}"])
+        h, before1 = self._norm("pre", params, f"_attention{i}", x)
         qkv, project = linear(h, params[f"W_qkv{i}"], params[f"b_qkv{i}"])
         mixed, attend = attention(qkv, texts, self.heads, real)
         h, mix = linear(mixed, params[f"W_mix{i}"], params[f"b_mix{i}"])
-        x = x + h
-        h, norm2 = layer_norm(x, params[f"gain_mlp{i}"], params[f"bias_mlp{i}"])
+        x, behind1 = self._norm("post", params, f"_attention{i}", x + h)
+        h, before2 = self._norm("pre", params, f"_mlp{i}", x)
         h, up = linear(h, params[f"W_up{i}"], params[f"b_up{i}"])
         active = np.maximum(h, 0, out=h)
         h, down = linear(active, params[f"W_down{i}"], params[f"b_down{i}"])
-        return x + h, (norm1, project, attend, mix, norm2, up, active, down)
+        x, behind2 = self._norm("post", params, f"_mlp{i}", x + h)
+        return x, (before1, project, attend, mix, behind1, before2, up, active, down, behind2)
 
     def _block_backward(self, gradients, i, cache, gradient):
         """Store the layer's gradients and return that of its input."""
-        norm1, project, attend, mix, norm2, up, active, down = cache
+        before1, project, attend, mix, behind1, before2, up, active, down, behind2 = cache
+        gradient = self._norm_backward("post", gradients, f"_mlp{i}", behind2, gradient)
         dh = _store(gradients, (f"W_down{i}", f"b_down{i}"), linear_backward, down, gradient)
         dh *= active > 0
         dh = _store(gradients, (f"W_up{i}", f"b_up{i}"), linear_backward, up, dh)
-        dh = _store(gradients, (f"gain_mlp{i}", f"bias_mlp{i}"), layer_norm_backward, norm2, dh)
-        gradient = gradient + dh
+        gradient = gradient + self._norm_backward("pre", gradients, f"_mlp{i}", before2, dh)
+        gradient = self._norm_backward("post", gradients, f"_attention{i}", behind1, gradient)
         dh = _store(gradients, (f"W_mix{i}", f"b_mix{i}"), linear_backward, mix, gradient)
         dh = attention_backward(attend, dh)
         dh = _store(gradients, (f"W_qkv{i}", f"b_qkv{i}"), linear_backward, project, dh)
-        dh = _store(
-            gradients, (f"gain_attention{i}", f"bias_attention{i}"), layer_norm_backward, norm1, dh
-        )
-        return gradient + dh
+        return gradient + self._norm_backward("pre", gradients, f"_attention{i}", before1, dh)
 
     def _checked(self, tokens):
         tokens = checks.whole("tokens", tokens)

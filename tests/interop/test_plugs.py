@@ -426,3 +426,53 @@ def test_muon_is_pytorchs_muon_for_the_matrices_and_its_adamw_for_the_rest(
             # entry, so 10 updates end within a few hundredths of the way.
             off = np.linalg.norm(found - expected) / np.linalg.norm(found - start[name])
             assert 1e-4 < off < 0.05, name
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_the_decoder_is_pytorchs_transformer_layers_with_the_norms_in_front_or_behind(norm):
+    model = Decoder(7, 6, 8, 2, 3, np.float64, norm=norm)
+    rng = np.random.default_rng(0)
+    params = {
+        name: value + rng.normal(0, 0.3, value.shape) for name, value in model.init(rng).items()
+    }
+    tensors = {name: torch.tensor(value, requires_grad=True) for name, value in params.items()}
+    tokens, labels = rng.integers(0, 7, (2, 3, 5))
+    x = tensors["E"][torch.tensor(tokens)] + tensors["P"][:5]
+    mask = torch.nn.Transformer.generate_square_subsequent_mask(5, dtype=torch.float64)
+    for i in range(1, 4):
+        layer = torch.nn.TransformerEncoderLayer(
+            8, 2, 32, dropout=0.0, batch_first=True, norm_first=norm == "pre", dtype=torch.float64
+        )
+        names = {
+            "self_attn.in_proj_weight": f"W_qkv{i}",
+            "self_attn.in_proj_bias": f"b_qkv{i}",
+            "self_attn.out_proj.weight": f"W_mix{i}",
+            "self_attn.out_proj.bias": f"b_mix{i}",
+            "linear1.weight": f"W_up{i}",
+            "linear1.bias": f"b_up{i}",
+            "linear2.weight": f"W_down{i}",
+            "linear2.bias": f"b_down{i}",
+            "norm1.weight": f"gain_attention{i}",
+            "norm1.bias": f"bias_attention{i}",
+            "norm2.weight": f"gain_mlp{i}",
+            "norm2.bias": f"bias_mlp{i}",
+        }
+        assert names.keys() == dict(layer.named_parameters()).keys()
+        given = {
+            theirs: tensors[ours].mT if ours[0] == "W" else tensors[ours]
+            for theirs, ours in names.items()
+        }
+        x = torch.func.functional_call(layer, given, (x,), {"src_mask": mask, "is_causal": True})
+    if norm == "pre":
+        x = torch.nn.functional.layer_norm(x, (8,), tensors["gain"], tensors["bias"])
+    expected = x @ tensors["E"].T
+    logits, cache = model.forward(params, tokens)
+    np.testing.assert_allclose(logits, expected.detach().numpy(), rtol=1e-9, atol=1e-11)
+    torch.nn.functional.cross_entropy(
+        expected.flatten(0, 1), torch.tensor(labels.ravel())
+    ).backward()
+    gradients = model.backward(params, cache, softmax_cross_entropy(logits, labels).gradient)
+    for name, tensor in tensors.items():
+        np.testing.assert_allclose(
+            gradients[name], tensor.grad.numpy(), rtol=1e-8, atol=1e-11, err_msg=name
+        )

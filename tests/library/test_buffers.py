@@ -222,7 +222,11 @@ MODELS = {
     "tanh": MLP((5, 4, 3), "tanh", np.float64),
 }
 TEXTS = RNG.integers(0, 6, (4, 5))
-DECODERS = {"decoder": Decoder(6, 8, 4, 2, 2), "padding": Decoder(6, 8, 4, 2, 2, padding=0)}
+DECODERS = {
+    "decoder": Decoder(6, 8, 4, 2, 2),
+    "padding": Decoder(6, 8, 4, 2, 2, padding=0),
+    "post": Decoder(6, 8, 4, 2, 2, norm="post"),
+}
 
 
 @pytest.mark.parametrize("replicas", [0, 3])

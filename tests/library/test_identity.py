@@ -257,7 +257,7 @@ DIFFERENT = {
     "default factories": tuple(written(f"import dataclasses\n@dataclasses.dataclass\nclass f:\n x: int = dataclasses.field(default_factory=lambda: {a})") for a in (1, 2)),
     "schedules": (schedules.Constant(0.1), schedules.Constant(0.2), schedules.LinearDecay(0.1, 5), schedules.LinearDecay(0.1, 6)),
     "losses": (losses.squared_error, losses.absolute_error, functools.partial(losses.huber, delta=1.0), functools.partial(losses.huber, delta=2.0)),
-    "models": (models.Linear(2, 3), models.Linear(3, 2), models.MLP((3, 4, 2)), models.MLP((3, 4, 2), activation="tanh"), Decoder(8, 4, 4, 1, 1)),
+    "models": (models.Linear(2, 3), models.Linear(3, 2), models.MLP((3, 4, 2)), models.MLP((3, 4, 2), activation="tanh"), Decoder(8, 4, 4, 1, 1), Decoder(8, 4, 4, 1, 1, norm="post")),
     "optimizers": (optimizers.SGD(), optimizers.SGD(momentum=0.9), optimizers.AdamW(), optimizers.AdamW(weight_decay=0.5)),
 }  # fmt: skip
 
@@ -418,7 +418,7 @@ def test_a_name_like_one_of_pythons_modules_does_not_hide_a_users_file(tmp_path,
     monkeypatch.delitem(sys.modules, "this", raising=False)
     import trainlab.identity
 
-    trainlab.identity._package.cache_clear()
+    trainlab.identity.package_of.cache_clear()
     seen = set()
     for value in (1, 2):
         (tmp_path / "this.py").write_text(f"def g(): return {value}")
@@ -427,7 +427,7 @@ def test_a_name_like_one_of_pythons_modules_does_not_hide_a_users_file(tmp_path,
         importlib.invalidate_caches()
         seen.add(fingerprint(importlib.import_module("this").g))
     monkeypatch.delitem(sys.modules, "this")
-    trainlab.identity._package.cache_clear()
+    trainlab.identity.package_of.cache_clear()
     assert len(seen) == 2
 
 
@@ -438,11 +438,11 @@ def test_an_installed_package_counts_by_its_version(name, monkeypatch):
     monkeypatch.setattr("importlib.metadata.version", lambda name: "0.0")
     import trainlab.identity
 
-    trainlab.identity._package.cache_clear()
+    trainlab.identity.package_of.cache_clear()
     try:
         assert before != fingerprint([thing])
     finally:
-        trainlab.identity._package.cache_clear()
+        trainlab.identity.package_of.cache_clear()
 
 
 def test_closures_and_defaults_of_installed_functions_count():

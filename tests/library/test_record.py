@@ -1,9 +1,13 @@
 """Records of runs: what is kept is what was trained, and nothing else is served."""
 
+import dataclasses
 import functools
+import hashlib
 import json
+import linecache
 import math
 import re
+import textwrap
 
 import numpy as np
 import pytest
@@ -85,6 +89,18 @@ def test_a_run_that_is_lost_is_kept_as_one(path):
     )
 
 
+def test_a_record_that_names_the_setting_of_every_run_is_read_as_well(path):
+    record = Record(path, TASK, make=True)
+    record([{"schedule": Constant(0.1)}, {"schedule": Constant(0.2)}], [0, 1])
+    about, runs = read(path)
+    lines = [
+        json.dumps({"setting": text, "seed": seed, **run}) for (text, seed), run in runs.items()
+    ]
+    about["sum"] = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+    path.write_text("\n".join([json.dumps(about), *lines, ""]))
+    assert read(path)[1] == runs and Record(path, TASK).runs == runs
+
+
 @pytest.mark.parametrize("spoil", [lambda text: text[:-30], lambda text: "", lambda text: "[]\n"])
 def test_a_damaged_file_is_refused(path, spoil):
     Record(path, TASK, make=True)([{"schedule": Constant(0.1)}], [0])
@@ -102,15 +118,19 @@ def test_a_run_is_made_again_whole_or_begun(path):
     begun = record.again(setting, 3, updates=5)
     assert begun["curve/test"] == pytest.approx(kept["curve/test"][:1], rel=1e-5)
     assert record.asked == {(spelled(setting), 3): (setting, 3)}
+    longer = record.again(setting | {"updates": 40}, 3, updates=5)  # its own budget is no other
+    assert longer["curve/test"].tolist() == begun["curve/test"].tolist()
 
 
 def test_lines_are_sorted_and_end_in_six_digits(path):
     record = Record(path, TASK, make=True)
     record([{"schedule": Constant(0.2)}, {"schedule": Constant(0.1)}], [1, 0])
     lines = list(map(json.loads, path.read_text().splitlines()))[1:]
-    assert [(line["setting"][-5:], line["seed"]) for line in lines] == [
-        ("0.1)}", 0), ("0.1)}", 1), ("0.2)}", 0), ("0.2)}", 1)
+    assert [(line.get("setting", "")[-5:], line["seed"]) for line in lines] == [
+        ("0.1)}", 0), ("", 1), ("0.2)}", 0), ("", 1)
     ]  # fmt: skip
+    kept = [(text[-5:], seed) for text, seed in read(path)[1]]
+    assert kept == [("0.1)}", 0), ("0.1)}", 1), ("0.2)}", 0), ("0.2)}", 1)]
     assert all(line["test"] == float(f"{line['test']:.6g}") for line in lines)
 
 
@@ -133,15 +153,104 @@ def other():
     return measure
 
 
+SHARE = 0.5
+
+
+def half(x):
+    return SHARE * x
+
+
+def of_half(x):
+    return half(x)
+
+
+def scaled_by(factor):
+    def scaled(x):
+        return factor * x
+
+    return scaled
+
+
+class Plain:
+    def update(self, params):
+        return params
+
+
+class Mine(SGD):
+    scale = 8
+
+    def update(self, params, gradients, state, rate):
+        """Only a docstring."""
+        return super().update(params, gradients, state, self.part * rate)
+
+    @property
+    def part(self):
+        return half(1.0)
+
+
+def mine(body, name="Mine"):
+    """A class as a chapter would define it: its code from a text."""
+    text = f"class {name}(SGD):\n    scale = 8\n" + textwrap.indent(textwrap.dedent(body), "    ")
+    file = f"<cell {hashlib.sha256(text.encode()).hexdigest()}>"
+    linecache.cache[file] = (len(text), None, text.splitlines(True), file)
+    space = {"SGD": SGD, "__name__": "__main__", "half": half}
+    exec(compile(text, file, "exec"), space)
+    return dataclasses.dataclass(frozen=True)(space[name])
+
+
 class TestSpelled:
     def test_functions_count_by_their_code(self):
         code = [spelled(function).split()[1] for function in (measure, same(), other())]
         assert code[0] == code[1] != code[2]
 
+    def test_what_a_function_uses_counts(self, monkeypatch):
+        before = spelled(of_half), spelled(scaled_by(2))
+        assert before == (spelled(of_half), spelled(scaled_by(2)))
+        assert spelled(scaled_by(3)) != before[1]
+        monkeypatch.setitem(globals(), "SHARE", 0.25)
+        assert spelled(of_half) != before[0]
+        monkeypatch.undo()
+        monkeypatch.setitem(globals(), "half", lambda x: x)
+        with pytest.raises(TypeError, match="to be known by"):
+            spelled(of_half)
+
+    def test_a_name_that_a_function_sets_is_not_that_of_its_surroundings(self, monkeypatch):
+        before = spelled(other)
+        monkeypatch.setitem(globals(), "split", 3)
+        assert spelled(other) == before
+
+    def test_an_object_of_a_class_of_ones_own_counts_by_its_methods(self):
+        body = """
+            def update(self, params, gradients, state, rate):
+                return super().update(params, gradients, state, 2 * rate)
+            @property
+            def part(self):
+                return half(1.0)
+            """
+        first = spelled(mine(body)())
+        assert first == spelled(mine(body.replace("half(1.0)", "half(1.0)  # a comment"))())
+        for old, new in {
+            "2 *": "3 *",
+            "half(1.0)": "half(2.0)",
+            "update(self": "before(self",
+        }.items():
+            assert spelled(mine(body.replace(old, new))()) != first, new
+        assert spelled(mine(body)) != spelled(mine(body.replace("2 *", "3 *")))
+        assert spelled(Mine) != spelled(type("Mine", (Mine,), {"scale": 4}))
+
+    def test_options_of_the_library_at_their_defaults_are_not_said(self):
+        assert spelled(SGD()) == spelled(SGD(momentum=0.0)) == "SGD()"
+        assert spelled(SGD(momentum=0.5)) == "SGD(momentum=0.5)"
+        assert re.fullmatch(r"Mine \w+\(\)", spelled(Mine()))
+
+    def test_options_of_ones_own_are_said_also_at_their_defaults(self):
+        mild, strong = (spelled(mine(f"factor: float = {n}\n")()) for n in (1.0, 2.0))
+        assert mild.endswith("(factor=1.0)") and strong.endswith("(factor=2.0)")
+
     def test_values_are_told_apart(self):
         things = [
             None, True, 1, 1.0, "1", [1], {"a": 1}, np.zeros(2), np.zeros((1, 2)), np.zeros(2, "f4"),
-            SGD(), SGD(momentum=0.5), models.Linear(1, 2), losses.huber, functools.partial(losses.huber, delta=2.0),
+            SGD(), SGD(momentum=0.5), Plain, Mine, Mine(), models.Linear(1, 2), losses.huber, functools.partial(losses.huber, delta=2.0),
         ]  # fmt: skip
         texts = list(map(spelled, things))
         assert len(set(texts)) == len(things)

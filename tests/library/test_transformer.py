@@ -136,12 +136,15 @@ def slowly(model, params, tokens, output="E"):
             ]
         )
 
+    def norm_of(part, x, where):
+        return norm(x, params[f"gain{part}"], params[f"bias{part}"]) if model.norm == where else x
+
     size = model.width // model.heads
     stream = [params["E"][token] + params["P"][place] for place, token in enumerate(tokens)]
     for i in range(1, model.layers + 1):
         q, k, v = [], [], []
         for x in stream:
-            h = norm(x, params[f"gain_attention{i}"], params[f"bias_attention{i}"])
+            h = norm_of(f"_attention{i}", x, "pre")
             row = params[f"W_qkv{i}"].T @ h + params[f"b_qkv{i}"]
             for part, values in zip((q, k, v), np.split(row, 3)):
                 part.append(np.split(values, model.heads))
@@ -157,13 +160,13 @@ def slowly(model, params, tokens, output="E"):
                     sum(s * v[other][head] for other, s in enumerate(scores)) / sum(scores)
                 )
             x = x + params[f"W_mix{i}"].T @ np.concatenate(mixed) + params[f"b_mix{i}"]
-            h = norm(x, params[f"gain_mlp{i}"], params[f"bias_mlp{i}"])
+            x = norm_of(f"_attention{i}", x, "post")
+            h = norm_of(f"_mlp{i}", x, "pre")
             h = np.array([max(value, 0) for value in params[f"W_up{i}"].T @ h + params[f"b_up{i}"]])
-            after.append(x + params[f"W_down{i}"].T @ h + params[f"b_down{i}"])
+            x = x + params[f"W_down{i}"].T @ h + params[f"b_down{i}"]
+            after.append(norm_of(f"_mlp{i}", x, "post"))
         stream = after
-    return np.array(
-        [[e @ norm(x, params["gain"], params["bias"]) for e in params[output]] for x in stream]
-    )
+    return np.array([[e @ norm_of("", x, "pre") for e in params[output]] for x in stream])
 
 
 @pytest.mark.parametrize("sizes", [(V, C, D, H, L), (3, 5, 6, 3, 1), (4, 9, 5, 1, 3)], ids=str)
@@ -473,6 +476,88 @@ def test_a_decoder_says_that_it_is_untied_and_no_more_than_before_if_it_is_not()
     assert UNTIED != MODEL and type(Decoder(V, C, D, H, L, tied=np.False_).tied) is bool
 
 
+# --- The norms behind ----------------------------------------------------------------------------
+
+POST = Decoder(V, C, D, H, L, dtype=np.float64, norm="post")
+POST_PARAMS = {name: value for name, value in PARAMS.items() if name not in ("gain", "bias")}
+
+
+@pytest.mark.parametrize("sizes", [(V, C, D, H, L), (3, 5, 6, 3, 1), (4, 9, 5, 1, 3)], ids=str)
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_logits_with_the_norms_behind_are_those_of_the_formulas(sizes, tied):
+    model = Decoder(*sizes, dtype=np.float64, norm="post", tied=tied)
+    params, tokens = params_of(model), RNG.integers(0, sizes[0], (3, 5))
+    logits, _ = model.forward(params, tokens)
+    for text, row in zip(tokens, logits):
+        expected = slowly(model, params, text, output="E" if tied else "U")
+        np.testing.assert_allclose(row, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", POST_PARAMS)
+@pytest.mark.parametrize("padding", [None, PAD])
+def test_the_gradients_with_the_norms_behind_agree_with_central_differences(name, padding):
+    model = Decoder(V, C, D, H, L, np.float64, padding, norm="post")
+    tokens = TOKENS if padding is None else MIXED
+    weight = np.random.default_rng(7).normal(size=(*tokens.shape, V))
+    room = {key: np.full_like(value, 7) for key, value in POST_PARAMS.items()}
+    _, cache = model.forward(POST_PARAMS, tokens)
+    gradients = model.backward(POST_PARAMS, cache, weight)
+    assert gradients.keys() == POST_PARAMS.keys()
+    expected = slopes(
+        lambda value: model.forward(POST_PARAMS | {name: value}, tokens)[0],
+        POST_PARAMS[name],
+        weight,
+        h=1e-5,
+    )
+    np.testing.assert_allclose(gradients[name], expected, rtol=1e-5, atol=1e-6)
+    place = room[name]
+    model.backward(POST_PARAMS, cache, weight, out=room)
+    assert room[name] is place
+    np.testing.assert_array_equal(place, gradients[name])
+
+
+def test_with_the_norms_behind_every_row_that_leaves_a_layer_has_mean_0_and_variance_1():
+    # A last matrix of ones and zeros shows the rows themselves.
+    model = Decoder(D, C, D, H, L, np.float64, tied=False, norm="post")
+    params = params_of(model)
+    params |= {"U": np.eye(D), f"gain_mlp{L}": np.ones(D), f"bias_mlp{L}": np.zeros(D)}
+    rows, _ = model.forward(params, TOKENS)
+    np.testing.assert_allclose(rows.mean(axis=-1), 0, atol=1e-12)
+    np.testing.assert_allclose(rows.var(axis=-1), 1, rtol=1e-4)
+
+
+def test_the_place_of_the_norms_changes_no_draw():
+    pre, post = (
+        Decoder(V, C, D, H, L, tied=False, norm=norm).init(np.random.default_rng(0))
+        for norm in ("pre", "post")
+    )
+    assert list(post) == [name for name in pre if name not in ("gain", "bias")]
+    for name, value in post.items():
+        np.testing.assert_array_equal(value, pre[name], err_msg=name)
+
+
+def test_a_replica_with_the_norms_behind_is_the_run_alone_bit_for_bit_and_learns():
+    model = Decoder(V, C, D, H, L, norm="post")
+
+    def trained(**seeds):
+        trainer = Trainer(
+            model, softmax_cross_entropy, AdamW(), Constant(0.01), batch_size=3, **seeds
+        )
+        return trainer.fit(TOKENS, LABELS, steps=60, progress=False)
+
+    together = trained(seed=[3, 4])
+    assert np.all(together.history["loss"][-1] < 0.8 * together.history["loss"][0])
+    for r, seed in enumerate((3, 4)):
+        for name, value in trained(seed=seed).params.items():
+            np.testing.assert_array_equal(together.params[name][r], value, err_msg=name)
+
+
+def test_a_decoder_says_that_its_norms_stand_behind_and_no_more_than_before_if_they_do_not():
+    assert repr(POST).endswith("dtype=<class 'numpy.float64'>, norm='post')")
+    assert repr(Decoder(V, C, D, H, L, norm="pre")) == repr(Decoder(V, C, D, H, L))
+    assert POST != MODEL
+
+
 # --- Parameters ----------------------------------------------------------------------------------
 
 
@@ -552,6 +637,11 @@ REFUSALS = [
         lambda: Decoder(V, C, 8, 2, 1, tied=None),
         TypeError,
         "tied must be True or False, received None",
+    ),
+    (
+        lambda: Decoder(V, C, 8, 2, 1, norm="both"),
+        ValueError,
+        "norm must be one of 'pre', 'post', received 'both'",
     ),
     (
         lambda: Decoder(V, C, 8, 2, 1, np.float16),

@@ -100,8 +100,9 @@ def spread(record):
 def early_difference(record, key):
     """Make the first updates of a run again, up to its first look; return how far it is off, as a share of the loss and in spreads between seeds: those of its setting or, if larger, of the median setting."""
     setting, seed = record.asked[key]
-    again = record.again(setting, seed, record.every)
+    again = record.again(setting, seed, setting.get("every", record.every))
     share = spreads = 0.0
+    assert curves(again), f"a run begun again has no look: {setting}"
     for name in curves(again):
         kept = record.runs[key][name][0]
         off = abs(again[name][0] / kept - 1)

@@ -106,9 +106,7 @@ def repeated(path, repetition):
     with tempfile.TemporaryDirectory() as folder:
         # A chapter may read what is kept beside it: times of another machine, a model. It gets a copy.
         shutil.copytree(
-            KEPT.parent,
-            Path(folder) / "records",
-            ignore=shutil.ignore_patterns("*.jsonl", KEPT.name),
+            KEPT.parent, Path(folder) / "records", ignore=shutil.ignore_patterns(KEPT.name)
         )
         chapter = Path(folder) / "chapter"
         chapter.mkdir()

@@ -17,7 +17,7 @@ import shutil
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ import numpy as np
 import trainlab
 from trainlab import checks
 from trainlab.evidence.contests import Task
+from trainlab.identity import package_of
 from trainlab.sweep import sweep
 
 DIGITS = 6  # of a kept number: what single precision holds
@@ -38,11 +39,13 @@ class Record:
     Parameters
     ----------
     path : path
-        A file of text: one line that says what all runs share, and one line a run.
+        A file of text: one line that says what all runs share, and one line a run. The setting
+        stands in the first of its runs.
     task : :class:`~trainlab.evidence.Task`
-        Trains what is missing, when asked to. A function in it counts by its code, an array by its
-        content, everything else by its options; the library's own code does not count, because
-        what it does is what the tests compare.
+        Trains what is missing, when asked to. A function or class of yours counts by its code and
+        by what that uses: other functions and classes, numbers, arrays. An array counts by its
+        content, everything else by its options. The library's own code does not count, nor do its
+        options at their defaults: what they do is what the tests compare.
     make : bool
         Train what the file lacks, and keep it.
 
@@ -150,7 +153,9 @@ They take 20 updates of 8 examples each: Record("mine.jsonl", task, make=True) t
 
     def again(self, setting: dict, seed: int, updates: int | None = None) -> dict[str, Any]:
         """Make one run anew, all of it or its first so many updates, and return what was measured."""
-        task = self.task if updates is None else self.task.but(updates=updates)
+        task, setting = self.task, dict(setting)
+        if updates is not None:
+            task, setting["updates"] = task.but(updates=updates), updates
         return {name: values[0, 0] for name, values in task([setting], [seed]).items()}
 
     def _train(self, missing):
@@ -183,10 +188,12 @@ They take 20 updates of 8 examples each: Record("mine.jsonl", task, make=True) t
 
     def keep(self, runs: dict) -> None:
         """Write the file: these runs, in the order of their keys, and nothing else."""
-        lines = [
-            json.dumps({"setting": text, "seed": seed, **values})
-            for (text, seed), values in sorted(runs.items())
-        ]
+        lines, last = [], None
+        for (text, seed), values in sorted(runs.items()):
+            # A setting is as long as all that was measured: it stands in front of its first seed alone.
+            named = {} if text == last else {"setting": text}
+            lines.append(json.dumps({**named, "seed": seed, **values}))
+            last = text
         about = {"task": self.about, "made with": self.made_with, "sum": _sum(lines)}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         half = self.path.with_name(self.path.name + ".half")
@@ -224,7 +231,11 @@ def read(path: str | os.PathLike) -> tuple[dict, dict]:
             raise ValueError("its lines are not those that were written")
         values = list(map(json.loads, lines))
         dict(about["task"])
-        return about, {(line.pop("setting"), line.pop("seed")): line for line in values}
+        runs, text = {}, None
+        for line in values:
+            text = line.pop("setting", text)
+            runs[text, line.pop("seed")] = line
+        return about, runs
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path} is no record of runs, or a damaged one: {type(error).__name__}: {error}"
@@ -271,19 +282,95 @@ def spelled(thing: object) -> str:
         options += [f"{name}={spelled(value)}" for name, value in thing.keywords.items()]
         return f"{spelled(thing.func)}({', '.join(options)})"
     if isinstance(thing, type):
-        return thing.__qualname__
+        return (
+            thing.__qualname__ if _of_a_library(thing) else f"{thing.__qualname__} {_code(thing)}"
+        )
     if is_dataclass(thing):
-        options = [f"{f.name}={spelled(getattr(thing, f.name))}" for f in fields(thing)]
-        return f"{type(thing).__name__}({', '.join(options)})"
+        options = [
+            f"{f.name}={spelled(getattr(thing, f.name))}" for f in fields(thing) if _said(thing, f)
+        ]
+        return f"{spelled(type(thing))}({', '.join(options)})"
     if not callable(thing) or not hasattr(thing, "__qualname__"):
         raise TypeError(f"a {type(thing).__qualname__} has no text to be known by: {thing!r}")
-    if (thing.__module__ or "").partition(".")[0] in ("trainlab", "numpy"):
+    if _of_a_library(thing):
         return thing.__qualname__
     return f"{thing.__qualname__} {_code(thing)}"
 
 
-def _code(function):
-    """Return a hash of a function's code; comments, layout and docstring do not count."""
+def _of_a_library(thing):
+    module = thing.__module__ or "builtins"  # functions of C may have none
+    return module.partition(".")[0] == "trainlab" or package_of(module) is not None
+
+
+def _said(thing, field):
+    """Whether an option of the library's says more than its default, so that a new option makes no record stale."""
+    libraries = [kind for kind in type(thing).__mro__ if _of_a_library(kind) and is_dataclass(kind)]
+    options = [f for kind in libraries for f in fields(kind) if f.name == field.name]
+    value = getattr(thing, field.name)
+    return not any(
+        f.default is field.default is not MISSING
+        and type(value) is type(f.default)
+        and spelled(value) == spelled(f.default)
+        for f in options
+    )
+
+
+def _code(thing):
+    """Return a hash of a function's code, or of all that a class was given, and of what they use of their surroundings.
+
+    Comments, layout and docstrings do not count.
+    """
+    parts: dict[Any, str] = {}
+    _collect(thing, parts)
+    return hashlib.sha256("\n".join(parts.values()).encode()).hexdigest()[:16]
+
+
+def _collect(thing, parts):
+    """Put the text of a function or class into `parts`, and of those functions, classes and numbers that it needs."""
+    if thing in parts:
+        return
+    parts[thing] = ""  # found again from inside of itself, it is known
+    if isinstance(thing, type):
+        text, used = _attributes(thing, parts), dict(enumerate(thing.__bases__))
+    else:
+        text, names = _text(thing)
+        used = {name: thing.__globals__[name] for name in names if name in thing.__globals__}
+        free = zip(thing.__code__.co_freevars, thing.__closure__ or ())
+        used |= {name: cell.cell_contents for name, cell in free}
+    for name, value in used.items():
+        if inspect.isfunction(value) or isinstance(value, type):
+            if _of_a_library(value):
+                text += f"\n{name} = {value.__qualname__}"
+            else:
+                _collect(value, parts)
+        elif isinstance(value, (bool, int, float, str, np.ndarray)):
+            text += f"\n{name} = {spelled(value)}"
+    parts[thing] = text
+
+
+def _made(function):
+    """Whether a method was made by the module dataclasses, from the options."""
+    home = function.__globals__.get("__name__")
+    return function.__code__.co_filename == "<string>" or home in ("dataclasses", "reprlib")
+
+
+def _attributes(kind, parts):
+    """Collect the methods of a class, and return what else it was given, as a text."""
+    options = {f.name for f in fields(kind)} if is_dataclass(kind) else set()
+    text = kind.__name__
+    for name, value in sorted(vars(kind).items()):
+        value = getattr(value, "fget", getattr(value, "__func__", value))
+        if inspect.isfunction(value):
+            if not _made(value):
+                text += f"\n{name} is"
+                _collect(value, parts)
+        elif name not in options and not name.startswith(("__", "_abc")):
+            text += f"\n{name} = {spelled(value)}"
+    return text
+
+
+def _text(function):
+    """Return a function's code as a text, and the names that it uses and does not set."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
         if not isinstance(tree, ast.FunctionDef) or tree.name != function.__name__:
@@ -294,7 +381,10 @@ def _code(function):
         ) from None
     if ast.get_docstring(tree) is not None:
         tree.body = tree.body[1:]
-    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()[:16]
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    own = {node.id for node in names if not isinstance(node.ctx, ast.Load)}
+    own |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    return ast.unparse(tree), sorted({node.id for node in names} - own)
 
 
 def _one_setting(task, seeds, setting):
