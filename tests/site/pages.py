@@ -6,8 +6,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import formulas
-
 LOADED = {
     "script": "src",
     "img": "src",
@@ -17,7 +15,7 @@ LOADED = {
     "video": "src",
 }
 RAW_MARKUP = re.compile(r"\{(glue|ref|doc|cite|eq|term)[:}]|:::|```|No key ")
-FORMULA = re.compile(r"\s*\\[(\[](.*)\\[)\]]\s*", re.DOTALL)
+RAW_FORMULA = re.compile(r"\\[(\[].*|\$\$.*|\\(?:frac|begin|eta|text)\b.*")
 
 
 class Page(HTMLParser):
@@ -26,7 +24,7 @@ class Page(HTMLParser):
     def __init__(self, html):
         super().__init__()
         self.language, self.title, self.headings = None, "", 0
-        self.ids, self.links, self.loads, self.pictures, self.text, self.formulas = (
+        self.ids, self.links, self.loads, self.pictures, self.text, self.raw_formulas = (
             set(),
             [],
             [],
@@ -65,10 +63,9 @@ class Page(HTMLParser):
     def handle_data(self, data):
         if "title" in self._inside and "svg" not in self._inside:
             self.title += data
-        elif not {"script", "style", "pre", "code"} & set(self._inside):
+        elif not {"script", "style", "pre", "code", "annotation"} & set(self._inside):
             self.text.append(data)
-            if formula := FORMULA.fullmatch(data):
-                self.formulas.append(formula[1])
+            self.raw_formulas += RAW_FORMULA.findall(data)
 
 
 @cache
@@ -97,10 +94,7 @@ def complaints(path):
             found.append(f"picture {source} has a file name as alt text")
     for match in RAW_MARKUP.finditer(" ".join(page.text)):
         found.append(f"markup was left raw: {match.group()}")
-    for formula in page.formulas:
-        found += [
-            f"formula {words}, in {formula.strip()}" for words in formulas.complaints(formula)
-        ]
+    found += [f"a formula was left as TeX: {formula}" for formula in page.raw_formulas]
     for address in page.links + page.loads:
         found += broken(Path(path), address)
     return found
