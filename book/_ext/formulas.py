@@ -4,6 +4,9 @@ math-core refuses what it does not know. A lost row break or a lost backslash is
 the form of the TeX. The letters come from STIX Two Math (SIL Open Font License), cut down to the characters below.
 """
 
+import base64
+import io
+import logging as standard
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,8 +19,9 @@ from sphinx.util import logging
 from sphinx.util.math import get_node_equation_number
 
 LOGGER = logging.getLogger(__name__)
+standard.getLogger("fontTools").setLevel(standard.WARNING)  # it tells what it leaves out
 CONVERTER = LatexToMathML(annotation=True, fancy_error=False)
-FONT = "_static/stix-two-math.woff2"
+STYLE = "formulas.css"
 
 
 def span(first, last):
@@ -143,22 +147,34 @@ def visit_display(self, node):
     raise nodes.SkipNode
 
 
-def make_font(app, error):
-    """Write the font with the characters that formulas may have."""
-    target = Path(app.outdir, FONT)
-    if error or app.builder.format != "html" or target.exists():
+def make_font(app):
+    """Write the style with the font, cut down to the characters that formulas may have: with the text, so that nothing moves later."""
+    target = Path(app.outdir, "_static", STYLE)
+    if app.builder.format != "html" or target.exists():
         return
-    options = subset.Options(flavor="woff2", layout_features=["ssty"], hinting=False)
+    # Letters for small sizes would double it.
+    options = subset.Options(flavor="woff2", layout_features=[], hinting=False)
     package = Path(find_spec("ziamath").origin).parent
     font = subset.load_font(str(package / "fonts" / "STIXTwoMath-Regular.ttf"), options)
     subsetter = subset.Subsetter(options)
     subsetter.populate(text=CHARACTERS)
     subsetter.subset(font)
+    subset.save_font(font, written := io.BytesIO(), options)
+    data = base64.b64encode(written.getvalue()).decode("ascii")
     target.parent.mkdir(parents=True, exist_ok=True)
-    subset.save_font(font, str(target), options)
+    target.write_text(
+        f'@font-face {{ font-family: "STIX Two Math"; src: url(data:font/woff2;base64,{data}) }}\n'
+        'math { font-family: "STIX Two Math", math; font-size: 1.08em; }\n'
+    )
+
+
+def add_style(app, pagename, templatename, context, doctree):
+    if app.builder.format == "html" and app.env.get_domain("math").has_equations(pagename):
+        app.add_css_file(STYLE)
 
 
 def setup(app):
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_display, None))
-    app.connect("build-finished", make_font)
+    app.connect("builder-inited", make_font)
+    app.connect("html-page-context", add_style)
     return {"parallel_read_safe": True}

@@ -77,7 +77,8 @@ def test_a_formula_is_mathml_with_its_number_and_its_font(tmp_path):
     assert "<mi>η</mi><mo>&lt;</mo>" in page and "𝔼" in page
     assert 'class="eqno">(1)' in page and 'href="#equation-square"' in page
     assert 'id="equation-square"' in page and "MathJax" not in page
-    assert 10_000 < (out / "_static" / "stix-two-math.woff2").stat().st_size < 100_000
+    assert 'href="_static/formulas.css' in page
+    assert 20_000 < (out / "_static" / "formulas.css").stat().st_size < 80_000
 
 
 @pytest.mark.parametrize(
