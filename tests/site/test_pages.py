@@ -82,7 +82,7 @@ def words(text):
 # The headings of the source article that have a number, the future (section 5) and the references
 # (section 7) included.
 SECTIONS = """1 2 2.1 2.1.1 2.1.2 2.1.3 2.2 2.2.1 2.2.2 2.2.3 3 3.1 3.1.1 3.1.1.1 3.1.1.2 3.1.1.3 3.1.2 3.2 3.2.1 3.2.2 3.2.3
-    4 4.1 4.1.1 4.1.1.1 4.1.1.2 4.1.1.3 4.1.2 4.2 4.2.1 4.2.2 4.2.3 5 6 6.1 6.2 6.3 6.4 7""".split()
+    4 4.1 4.1.1 4.1.1.1 4.1.1.2 4.1.1.3 4.1.2 4.2 4.2.1 4.2.2 4.2.3 5 5.1.4 5.2.3 6 6.1 6.2 6.3 6.4 7""".split()
 
 
 def test_every_section_of_the_article_is_found_by_its_number(site):
