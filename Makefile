@@ -23,7 +23,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 export NOTEBOOKS
 unexport MPLBACKEND
 
-.PHONY: help book test check format lint test-library test-notebooks test-sabotage test-site test-interop bench mutants lab notebooks replicate records capstone lock clean
+.PHONY: help book zip pdf test check format lint test-library test-notebooks test-sabotage test-site test-interop bench mutants lab notebooks replicate records capstone lock clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
@@ -31,6 +31,14 @@ help: ## List the commands
 book: $(READY) ## Build the website from the stored outputs
 	$(VENV)/bin/jupyter-book build --keep-going --quiet .
 	@echo "The book is built. Open $(CURDIR)/_build/html/index.html"
+
+zip: book ## Pack the website for a train without network: _build/trainlab-book.zip
+	cd _build && rm -f trainlab-book.zip && $(PYTHON) -m zipfile -c trainlab-book.zip html
+	@echo "Unpack $(CURDIR)/_build/trainlab-book.zip and open html/index.html"
+
+pdf: $(READY) ## Print the book, with long code folded in: _build/trainlab-book.pdf
+	$(VENV)/bin/jupyter-book build --keep-going --quiet --builder singlehtml --path-output _build/paper .
+	$(VENV)/bin/python book/_ext/paper.py _build/paper/_build/singlehtml/index.html _build/trainlab-book.pdf
 
 test: lint test-library test-notebooks test-sabotage test-site ## Run every check
 	@echo "All checks passed."
@@ -81,8 +89,9 @@ bench: $(INTEROP) ## Time the library against PyTorch, scikit-learn and Optax
 mutants: $(MUTMUT) ## Plant faults in the library, list those that no test finds (MUTANTS='trainlab.files*' for some)
 	PYTHONPATH=$(dir $(MUTMUT)) $(VENV)/bin/python tests/mutants.py $(foreach pattern,$(MUTANTS),'$(pattern)')
 
-lab: $(READY) ## Open the chapters in JupyterLab (LAB=... for its options)
-	$(RUN) jupyterlab $(LAB) chapters
+lab: $(READY) ## Open copies of the chapters in JupyterLab; what you change in them stays (LAB=... for its options)
+	$(VENV)/bin/python book/_ext/lab.py _build/lab
+	$(RUN) jupyterlab $(LAB) _build/lab/start.ipynb
 
 notebooks: $(READY) ## Execute the notebooks and store their outputs (NOTEBOOKS=... for some)
 	$(VENV)/bin/python tests/notebooks/store.py $(NOTEBOOKS)

@@ -2,11 +2,16 @@
 
 import base64
 import json
+import re
 from pathlib import Path
 
+from docutils import nodes
 from sphinx.errors import ExtensionError
+from sphinx.transforms.post_transforms import SphinxPostTransform
 
 FRONT_PAGE = "chapters/02_concepts/learning_rate_decay.ipynb"
+OPEN_LINES = 16
+CHECKS = re.compile(r"\b(evidence\.confirm|glue)\(")
 
 
 def take_front_picture(app):
@@ -46,14 +51,29 @@ def mend_body(app, pagename, templatename, context, doctree):
         )
 
 
-def drop_icon_script(app, error):
-    """Empty the theme's icon script, 1.5 MB on every page: the icons come from its font."""
-    if error is None and app.builder.format == "html":
-        Path(app.outdir, "_static", "scripts", "fontawesome.js").write_text("")
+class FoldLongCode(SphinxPostTransform):
+    """Fold in the code that a reader can do without: all but a dozen lines or so, and every check. Its outputs stay."""
+
+    default_priority = 198  # before MyST-NB folds what is marked
+    formats = ("html",)
+
+    def run(self, **kwargs):
+        for cell in list(self.document.findall(nodes.container)):
+            if cell.get("nb_element") != "cell_code" or not cell.children:
+                continue
+            source = cell.children[0]
+            if source.get("nb_element") != "cell_code_source":
+                continue
+            code = source.astext()
+            lines = sum(bool(line.strip()) for line in code.splitlines())
+            if not cell.get("hide_mode") and (lines > OPEN_LINES or CHECKS.search(code)):
+                cell["hide_mode"] = "input"
+            cell["prompt_show"] = f"Show the code: {lines} line{'s' * (lines > 1)}"
+            cell["prompt_hide"] = "Hide the code"
 
 
 def setup(app):
     app.connect("builder-inited", take_front_picture)
     app.connect("html-page-context", mend_body)
-    app.connect("build-finished", drop_icon_script)
+    app.add_post_transform(FoldLongCode)
     return {"parallel_read_safe": True}

@@ -82,6 +82,12 @@ def find(directive, name):
     return app.claims[name]
 
 
+def parts(record):
+    """What can be quoted of a claim: from its names to texts."""
+    values = {number: str(record[number]) for number in NUMBERS}
+    return values | {effect["what"]: effect["text"] for effect in record["effects"]}
+
+
 class ClaimRole(SphinxRole):
     """{claim}`C02: no noise` is that effect of the claim C02; or its verdict, note, seeds, budget, limits."""
 
@@ -89,9 +95,7 @@ class ClaimRole(SphinxRole):
         name, _, part = (words.strip() for words in self.text.partition(":"))
         if (record := find(self, name)) is None:
             return [], []
-        values = {number: str(record[number]) for number in NUMBERS} | {
-            effect["what"]: effect["text"] for effect in record["effects"]
-        }
+        values = parts(record)
         if part not in values:
             LOGGER.warning(
                 "claim %s has no %r: it has %s",
@@ -190,6 +194,27 @@ class Ledger(SphinxDirective):
         return nodes.paragraph(
             "", "", link, nodes.Text(f", {sections} {record['section']}: {record['sentence']}")
         )
+
+
+class Verdicts(SphinxDirective):
+    """A picture of all verdicts: a box for each claim, which leads to its chapter, in rows of one verdict each."""
+
+    def run(self):
+        picture = nodes.container(classes=["verdicts"])
+        for verdict in ("supported", "depends", "refuted", "not settled"):
+            claims = [each for each in self.env.app.claims.values() if each["verdict"] == verdict]
+            if not claims:
+                continue
+            line = nodes.paragraph("", "", nodes.strong("", f"{verdict}: {len(claims)}"))
+            for record in sorted(
+                claims, key=lambda each: (not is_numbered(each["name"]), each["name"])
+            ):
+                find(self, record["name"])
+                link = page_link(self.env, record["page"], record["name"])
+                box = nodes.inline("", "", link, classes=[verdict.replace(" ", "-")])
+                line += [nodes.Text(" "), box]
+            picture += line
+        return [picture]
 
 
 def page_link(env, page, text=""):
@@ -339,4 +364,5 @@ def setup(app):
     app.add_directive("verdict", VerdictBox)
     app.add_directive("ledger", Ledger)
     app.add_directive("replications", Replications)
+    app.add_directive("verdicts", Verdicts)
     return {"parallel_read_safe": True}

@@ -6,8 +6,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import formulas
-
 LOADED = {
     "script": "src",
     "img": "src",
@@ -16,8 +14,10 @@ LOADED = {
     "source": "src",
     "video": "src",
 }
+HAN = re.compile("[\u4e00-\u9fff]")
+UNMARKED = {"title", "script", "style", "option", "math", "svg"}  # where no element can say so
 RAW_MARKUP = re.compile(r"\{(glue|ref|doc|cite|eq|term)[:}]|:::|```|No key ")
-FORMULA = re.compile(r"\s*\\[(\[](.*)\\[)\]]\s*", re.DOTALL)
+RAW_FORMULA = re.compile(r"\\[(\[].*|\$\$.*|\\(?:frac|begin|eta|text)\b.*")
 
 
 class Page(HTMLParser):
@@ -26,7 +26,7 @@ class Page(HTMLParser):
     def __init__(self, html):
         super().__init__()
         self.language, self.title, self.headings = None, "", 0
-        self.ids, self.links, self.loads, self.pictures, self.text, self.formulas = (
+        self.ids, self.links, self.loads, self.pictures, self.text, self.raw_formulas = (
             set(),
             [],
             [],
@@ -34,7 +34,8 @@ class Page(HTMLParser):
             [],
             [],
         )
-        self._inside = []
+        self.twice, self.other_language = set(), []
+        self._inside, self._chinese = [], False
         self.feed(html)
 
     def handle_starttag(self, tag, attributes):
@@ -42,7 +43,9 @@ class Page(HTMLParser):
         self._inside.append(tag)
         self.language = attributes.get("lang") if tag == "html" else self.language
         self.headings += tag == "h1"
+        self._chinese = attributes.get("lang") == "zh"
         if attributes.get("id"):
+            self.twice |= {attributes["id"]} & self.ids
             self.ids.add(attributes["id"])
         if tag == "a" and attributes.get("href"):
             self.links.append(attributes["href"])
@@ -58,17 +61,19 @@ class Page(HTMLParser):
             self._inside.pop()
 
     def handle_endtag(self, tag):
+        self._chinese = False
         if tag in self._inside:
             while self._inside.pop() != tag:
                 pass
 
     def handle_data(self, data):
+        if HAN.search(data) and not self._chinese and not UNMARKED & set(self._inside):
+            self.other_language.append(data.strip())
         if "title" in self._inside and "svg" not in self._inside:
             self.title += data
-        elif not {"script", "style", "pre", "code"} & set(self._inside):
+        elif not {"script", "style", "pre", "code", "annotation"} & set(self._inside):
             self.text.append(data)
-            if formula := FORMULA.fullmatch(data):
-                self.formulas.append(formula[1])
+            self.raw_formulas += RAW_FORMULA.findall(data)
 
 
 @cache
@@ -97,10 +102,9 @@ def complaints(path):
             found.append(f"picture {source} has a file name as alt text")
     for match in RAW_MARKUP.finditer(" ".join(page.text)):
         found.append(f"markup was left raw: {match.group()}")
-    for formula in page.formulas:
-        found += [
-            f"formula {words}, in {formula.strip()}" for words in formulas.complaints(formula)
-        ]
+    found += [f"two things are called {name}" for name in sorted(page.twice)]
+    found += [f"Chinese is not marked: {text}" for text in page.other_language]
+    found += [f"a formula was left as TeX: {formula}" for formula in page.raw_formulas]
     for address in page.links + page.loads:
         found += broken(Path(path), address)
     return found

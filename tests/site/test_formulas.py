@@ -1,8 +1,15 @@
-"""Each complaint about a formula can be raised, and a good formula raises none."""
+"""Formulas become MathML. Each complaint about one can be raised with its place, and a good one raises none."""
+
+import io
+import sys
+from pathlib import Path
 
 import pytest
+from sphinx.application import Sphinx
 
-from formulas import complaints
+EXTENSIONS = Path(__file__).parents[2] / "book" / "_ext"
+sys.path.append(str(EXTENSIONS))
+from formulas import complaints  # noqa: E402
 
 GOOD = [
     r"\ell_i = \max\Big(0, \frac{1}{n}\Big),\ \text{mean of all}",
@@ -46,3 +53,38 @@ def test_a_good_formula_has_no_complaints(formula):
 @pytest.mark.parametrize("formula, complaint", BAD)
 def test_a_bad_formula_is_caught(formula, complaint):
     assert any(complaint in found for found in complaints(formula)), complaints(formula)
+
+
+def built(folder, text):
+    """A page built from Markdown, and what the builder warned of."""
+    (folder / "index.md").write_text("# A page\n\n" + text, "utf-8")
+    said = io.StringIO()
+    settings = {
+        "extensions": ["myst_parser", "formulas"],
+        "html_math_renderer": "mathml",
+        "myst_enable_extensions": ["dollarmath"],
+        "myst_update_mathjax": False,
+    }
+    out = folder / "out"
+    Sphinx(folder, None, out, out, "html", settings, status=None, warning=said).build()
+    return (out / "index.html").read_text("utf-8"), said.getvalue(), out
+
+
+def test_a_formula_is_mathml_with_its_number_and_its_font(tmp_path):
+    text = "Inline $\\eta < 1$.\n\n$$\nx^2 = \\mathbb{E} y\n$$ (square)\n\nSee {eq}`square`.\n"
+    page, said, out = built(tmp_path, text)
+    assert said == ""
+    assert "<mi>η</mi><mo>&lt;</mo>" in page and "𝔼" in page
+    assert 'class="eqno">(1)' in page and 'href="#equation-square"' in page
+    assert 'id="equation-square"' in page and "MathJax" not in page
+    assert 'href="_static/formulas.css' in page
+    assert 20_000 < (out / "_static" / "formulas.css").stat().st_size < 80_000
+
+
+@pytest.mark.parametrize(
+    "formula, complaint",
+    [(r"\nothing", "nothing"), (r"\frac{a}{b", "due"), ("a ↯ b", "↯"), ("max x", "the word 'max'")],
+)
+def test_a_bad_formula_is_a_warning_with_file_and_line(tmp_path, formula, complaint):
+    _, said, _ = built(tmp_path, f"Words.\n\nA bad one: ${formula}$.\n")
+    assert "index.md:5: WARNING: formula" in said and complaint in said
