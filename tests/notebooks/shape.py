@@ -87,7 +87,7 @@ def about_prose(prose):
     if (
         len(titles) != 1
         or not prose.startswith("# ")
-        or not re.match(r"# (\d+(\.\d+)*[a-z]?|L\d+) \S", prose)
+        or not re.match(r"# (\d+(\.\d+)*[a-z]?|L\d+[a-z]?) \S", prose)
     ):
         yield f"begins not with one title and the document's section number, but has {titles}"
     if "{admonition} Predict\n:class: predict\n" not in prose:
