@@ -237,7 +237,7 @@ def execute(submission, source, release, run):
             sentences[name] = "".join(output.get("evalue", "") for output in cell.outputs)
         else:
             cell.outputs = run.student(code)
-        if name in givens:
+        if name and name in givens:
             cell.outputs = []
     cells = []
     for number, (cell, _) in enumerate(pairs):
