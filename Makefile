@@ -2,11 +2,16 @@
 
 PYTHON    ?= python3
 VENV      ?= .venv
+# Of the instructor's commands: where the course lies, and which assignment is meant.
+COURSE     ?= course
+ASSIGNMENT ?= learning_rates
+SANDBOX    ?= bubblewrap
 NOTEBOOKS ?= $(sort $(shell find chapters -name '*.ipynb' -not -path '*/.ipynb_checkpoints/*'))
 
 RUN     := $(VENV)/bin/python -m
 READY   := $(VENV)/.ready
 INTEROP := $(VENV)-interop/.ready
+TEACH   := $(VENV)-course/.ready
 MUTMUT  := $(VENV)-mutants/site-packages/.ready
 
 # Stored outputs and re-runs must come from the same surroundings: this tree's library, one
@@ -23,7 +28,8 @@ export JUPYTER_PREFER_ENV_PATH := 1
 export NOTEBOOKS
 unexport MPLBACKEND
 
-.PHONY: help book zip pdf test check format lint test-library test-notebooks test-sabotage test-site test-interop bench mutants lab notebooks replicate records capstone lock clean
+.PHONY: help book zip pdf test check format lint test-library test-notebooks test-sabotage test-site test-course test-interop bench mutants lab notebooks replicate records capstone lock clean
+.PHONY: release sample-class collect grade formgrader feedback export slides
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
@@ -40,7 +46,7 @@ pdf: $(READY) ## Print the book, with long code folded in: _build/trainlab-book.
 	$(VENV)/bin/jupyter-book build --keep-going --quiet --builder singlehtml --path-output _build/paper .
 	$(VENV)/bin/python book/_ext/paper.py _build/paper/_build/singlehtml/index.html _build/trainlab-book.pdf
 
-test: lint test-library test-notebooks test-sabotage test-site ## Run every check
+test: lint test-library test-notebooks test-sabotage test-site test-course ## Run every check
 	@echo "All checks passed."
 
 check: lint test-library ## The minutes before a commit: form, types, the library's tests, and the chapters that changed
@@ -78,6 +84,36 @@ test-site: $(READY) ## Build the website from nothing, warnings as errors, and c
 	$(VENV)/bin/jupyter-book build -W -n --keep-going --quiet .
 	$(RUN) pytest tests/site -n 2
 
+test-course: $(READY) $(TEACH) ## Try all answers to the assignments, and grade hostile submissions (needs bubblewrap)
+	COURSE_PYTHON="$(VENV)-course/bin/python" $(RUN) pytest tests/course -n 2 --dist loadgroup
+
+# The instructor's commands, in the order of a term. The book's page "Teaching with this book" explains them.
+TEACHING = BOOK_PYTHON="$(VENV)/bin/python" $(VENV)-course/bin/python assignments/course/commands.py
+
+release: $(READY) $(TEACH) ## Make the students' copy of an assignment (ASSIGNMENT=... EACH=1 for numbers of their own)
+	$(TEACHING) release $(ASSIGNMENT) --course "$(COURSE)" $(if $(EACH),--each)
+
+sample-class: $(READY) $(TEACH) ## Let a made-up class hand in an assignment, to try the commands on
+	$(TEACHING) sample $(ASSIGNMENT) --course "$(COURSE)"
+
+collect: $(READY) $(TEACH) ## Take in what was handed in (FROM=the archive of Canvas or Moodle, or a folder)
+	$(TEACHING) collect $(ASSIGNMENT) --course "$(COURSE)" --from "$(FROM)"
+
+grade: $(READY) $(TEACH) ## Grade what is new, each copy in a sandbox; interrupted, it goes on where it was
+	$(TEACHING) grade $(ASSIGNMENT) --course "$(COURSE)" --sandbox "$(SANDBOX)" $(if $(JOBS),--jobs $(JOBS))
+
+formgrader: $(READY) $(TEACH) ## Mark the written answers in the browser, with nbgrader's formgrader
+	$(TEACHING) formgrader --course "$(COURSE)"
+
+feedback: $(READY) $(TEACH) ## Make a page for each student, which shows no hidden check
+	$(TEACHING) feedback $(ASSIGNMENT) --course "$(COURSE)"
+
+export: $(READY) $(TEACH) ## Write the marks for a spreadsheet, Canvas and Moodle, and the assignments for Otter and Gradescope
+	$(TEACHING) export --course "$(COURSE)"
+
+slides: $(READY) ## Make the slides of two lectures, from the figures that the chapters store
+	$(VENV)/bin/python assignments/course/slides.py
+
 # The three below are not part of `make test`: two of them install PyTorch, JAX and Keras, one takes long.
 test-interop: $(INTEROP) ## Test the schedules inside PyTorch, Optax and Keras
 	$(VENV)-interop/bin/python -m pytest tests/interop
@@ -110,10 +146,12 @@ capstone: $(READY) ## Train the language model of the last chapter anew: half an
 lock: $(READY) ## Write requirements.txt anew from the groups in pyproject.toml
 	$(RUN) uv --quiet pip compile pyproject.toml --group book --group test --group lab --universal --python-version 3.11 \
 	    --annotation-style line --custom-compile-command "make lock" --output-file requirements.txt
+	$(RUN) uv --quiet pip compile pyproject.toml --group course -c requirements.txt --universal --python-version 3.11 \
+	    --annotation-style line --custom-compile-command "make lock" --output-file requirements-course.txt
 
 clean: ## Delete what was built, the environment excepted
 	rm -rf _build .pytest_cache .hypothesis .mypy_cache
-	find chapters lib tests book benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	find chapters lib tests book benchmarks assignments -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamp is written last, so an interrupted installation starts again from nothing.
 $(READY): requirements.txt pyproject.toml
@@ -127,6 +165,12 @@ $(INTEROP): requirements-interop.txt
 	test -e $@ || rm -rf $(VENV)-interop
 	$(PYTHON) -m venv $(VENV)-interop
 	$(VENV)-interop/bin/pip install --disable-pip-version-check -r $<
+	touch $@
+
+$(TEACH): requirements-course.txt
+	test -e $@ || rm -rf $(VENV)-course
+	$(PYTHON) -m venv $(VENV)-course
+	$(VENV)-course/bin/pip install --disable-pip-version-check -r $<
 	touch $@
 
 # Beside the environment of the book, which it completes, in the versions that are pinned. The name site-packages

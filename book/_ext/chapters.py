@@ -22,7 +22,7 @@ def read(app):
     if differing := sorted(set(known) ^ set(pages)):
         raise ExtensionError(f"{FILE} and the table of contents differ in {', '.join(differing)}")
     for name, about in known.items():
-        if set(about) - {"course"} != PARTS or not about["objectives"]:
+        if set(about) - {"course", "assignment"} != PARTS or not about["objectives"]:
             raise ExtensionError(f"{FILE}: {name} must have {sorted(PARTS)}, has {sorted(about)}")
         if unknown := [need for need in about["needs"] if need not in pages]:
             raise ExtensionError(f"{FILE}: {name} needs {unknown}, which are no chapters")
@@ -83,6 +83,31 @@ class ChapterTable(SphinxDirective):
         return claims.page_link(self.env, self.env.app.chapters[name]["page"])
 
 
+class Syllabus(SphinxDirective):
+    """A table of the weeks of a course: the chapters that are marked in the file, and what is handed out with them."""
+
+    def run(self):
+        self.env.note_dependency(FILE)
+        table = nodes.table()
+        group = nodes.tgroup(cols=5)
+        table += group
+        for width in (6, 30, 10, 40, 24):
+            group += nodes.colspec(colwidth=width)
+        heads = ("week", "chapter", "minutes", "afterwards students can", "assignment, handed out")
+        group += nodes.thead("", claims.row([claims.words(head)] for head in heads))
+        body = nodes.tbody()
+        group += body
+        weeks = [name for name, about in self.env.app.chapters.items() if about.get("course")]
+        for week, name in enumerate(weeks, 1):
+            about = self.env.app.chapters[name]
+            title = nodes.paragraph("", "", claims.page_link(self.env, about["page"]))
+            work = about.get("assignment", "none").replace("_", " ")
+            cells = (str(about["minutes"]), about["objectives"][0], work)
+            words = [[claims.words(text)] for text in cells]
+            body += claims.row([[claims.words(str(week))], [title], *words])
+        return [table]
+
+
 class ChapterMap(SphinxDirective):
     """A picture of which chapter needs which: boxes that are links, in columns from left to right."""
 
@@ -128,4 +153,5 @@ def setup(app):
     app.connect("builder-inited", read)
     app.add_directive("chapter-table", ChapterTable)
     app.add_directive("chapter-map", ChapterMap)
+    app.add_directive("syllabus", Syllabus)
     return {"parallel_read_safe": True}
