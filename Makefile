@@ -28,7 +28,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 export NOTEBOOKS
 unexport MPLBACKEND
 
-.PHONY: help book zip pdf test check format lint test-library test-notebooks test-sabotage test-site test-course test-interop bench mutants lab notebooks replicate records capstone lock clean
+.PHONY: help book zip test check format lint test-library test-notebooks test-sabotage test-site test-course test-interop bench mutants lab notebooks replicate records capstone lock clean
 .PHONY: release sample-class collect grade formgrader feedback export slides
 
 help: ## List the commands
@@ -41,10 +41,6 @@ book: $(READY) ## Build the website from the stored outputs
 zip: book ## Pack the website for a train without network: _build/trainlab-book.zip
 	cd _build && rm -f trainlab-book.zip && $(PYTHON) -m zipfile -c trainlab-book.zip html
 	@echo "Unpack $(CURDIR)/_build/trainlab-book.zip and open html/index.html"
-
-pdf: $(READY) ## Print the book, with long code folded in: _build/trainlab-book.pdf
-	$(VENV)/bin/jupyter-book build --keep-going --quiet --builder singlehtml --path-output _build/paper .
-	$(VENV)/bin/python book/_ext/paper.py _build/paper/_build/singlehtml/index.html _build/trainlab-book.pdf
 
 test: lint test-library test-notebooks test-sabotage test-site test-course ## Run every check
 	@echo "All checks passed."

@@ -17,7 +17,7 @@ OWN_SEARCH = re.compile(
 )
 LOST = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>No such page</title>
-<style>:root {{ color-scheme: light dark }} body {{ font: 1.1rem/1.5 sans-serif; max-width: 34rem; margin: 4rem auto; padding: 0 1rem }}</style></head>
+<style>:root {{ color-scheme: light dark }} body {{ font: 1.1rem/1.5 sans-serif; max-width: 34rem; margin: 4rem auto; padding: 0 1rem }} a {{ color: inherit }}</style></head>
 <body><main><h1>There is no page here</h1><p>Its name may have changed. <a href="{home}">Here is the book's first page</a>, with all chapters and a search.</p></main></body></html>
 """
 

@@ -24,7 +24,7 @@ QUERIES = {  # a page that must be among the first three
     "critical batch size": "noise_scale",
     "cosine": "schedules",
     "calibration": "calibration",
-    "梯度": "learning_rate",
+    "梯度": "why_mini_batches",
     "损失": "loss",
     "衰减": "learning_rate_decay",
     "预热": "warmup",

@@ -19,11 +19,14 @@ def address(site):
 @pytest.mark.parametrize("name", ["index.html", CHAPTER, LONG])
 def test_a_page_comes_early_to_a_slow_phone_and_holds_still(browser, address, name):
     seen = visit(browser, address + name)
+    early = seen["first_text"]
+    for _ in range(2):  # a machine that does much else is late now and then
+        if early > 1_600:
+            early = min(early, visit(browser, address + name)["first_text"])
     asked = [url.removeprefix(address).split("?")[0] for url in seen["asked"]]
     assert seen["bytes"] < 450_000 and seen["shift"] < 0.02
-    # Before the text: the page and its styles. A machine that does much else measures more than 1.6 seconds.
     assert len(asked) < 30 and not [url for url in asked if "search" in url or "mathjax" in url]
-    assert seen["first_text"] < 4_000
+    assert early < 2_500
 
 
 @pytest.fixture
