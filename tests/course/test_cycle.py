@@ -92,7 +92,7 @@ for place in {places!r} + ["/", "/usr", "/book", "/book/lib", "/dev", os.path.ex
                 file.write("I was here")
         except OSError:
             pass
-os.system("touch /written-by-a-student; kill -9 -1 2>/dev/null & sleep 0")
+os.system("touch /written-by-a-student; kill -9 1")
 """
 
 
