@@ -28,6 +28,7 @@ function mark(box) {
 const sizes = new ResizeObserver((changes) => changes.forEach(({ target }) => mark(target)));
 for (const box of document.querySelectorAll(".formula, span.math, div.highlight pre, .pst-scrollable-table-container, .cell_output > .output, .chapter-map")) {
   sizes.observe(box);
+  addEventListener("resize", () => requestAnimationFrame(() => mark(box)));
   box.addEventListener("scroll", () => mark(box), { passive: true });
 }
 
