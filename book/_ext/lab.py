@@ -28,6 +28,9 @@ BOX = re.compile(
 GATE = re.compile(r"^```\{(exercise|solution)-(start|end)\}.*\n(?::\w+:.*\n)*```[ \t]*\n?", re.M)
 EQUATION = re.compile(r"^\$\$[ \t]*\(([\w-]+)\)[ \t]*$", re.M)
 LABEL = re.compile(r"^\([\w-]+\)=\n", re.M)
+SCRIPT = re.compile(
+    r"^```\{literalinclude\} (\S+)\n:start-at: (.+)\n:end-before: (.+)\n```[ \t]*$", re.M
+)
 
 
 class Book:
@@ -126,11 +129,16 @@ def plain(text, book, page, values, numbers):
         lines = f"**{title or kind.capitalize()}**\n\n{inside.strip()}".splitlines()
         return "\n".join(f"> {line}".rstrip() for line in lines) + "\n"
 
+    def script(match):
+        code = (book.root / page).with_name(match[1]).read_text("utf-8")
+        code = code[code.index(match[2]) : code.index(match[3])]
+        return f"```python\n{code.rstrip()}\n```"
+
     def equation(match):
         return f"\\tag{{{numbers.setdefault(match[1], len(numbers) + 1)}}}\n$$"
 
     text = EQUATION.sub(equation, LABEL.sub("", text))
-    return BOX.sub(box, ROLE.sub(role, text)).strip("\n")
+    return SCRIPT.sub(script, BOX.sub(box, ROLE.sub(role, text))).strip("\n")
 
 
 def copied(page, book):

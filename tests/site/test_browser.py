@@ -22,8 +22,17 @@ OPEN_EVERYTHING = """() => {
     for (const part of document.querySelectorAll('details')) part.open = true
     for (const part of document.querySelectorAll('.toggle-hidden')) part.classList.remove('toggle-hidden')
 }"""
-# Two frames later, boxes know their new sizes.
-SETTLED = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 20))))"
+# The columns move one after the other. When the article has kept its width for ten frames, its boxes know their sizes.
+SETTLED = """() => new Promise(done => {
+    let width = 0, kept = 0
+    const look = () => {
+        const now = document.querySelector('article, main, body').clientWidth
+        kept = now === width ? kept + 1 : 0
+        width = now
+        kept < 10 ? requestAnimationFrame(look) : setTimeout(done, 20)
+    }
+    look()
+})"""
 # Boxes that scroll sideways, without a sign or where none should be.
 CUT = """[...document.querySelectorAll('.formula, .formula *, span.math, span.math *, pre, .pst-scrollable-table-container')].filter(
     box => box.scrollWidth > box.clientWidth + 1 && box.checkVisibility()
