@@ -287,7 +287,9 @@ def grade(course, assignment, jobs=2, sandboxed=True, seconds=30.0, in_all=600.0
                 api = course.api(submitted="executed")
                 result = api.autograde(assignment, student, force=True, create=True)
                 if result["success"]:
-                    (folder / "key").write_text(name)
+                    half = folder / "key.half"  # whole or not at all, whenever grading is killed
+                    half.write_text(name)
+                    half.replace(folder / "key")
                 else:
                     print(f"{student}: nbgrader did not take it: {str(result.get('error'))[-500:]}")
         except KeyboardInterrupt:
