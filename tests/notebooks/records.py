@@ -118,15 +118,17 @@ def early_difference(record, key):
 
 
 def late_difference(record, key):
-    """Make a run again, to its end; return how far it is off, in spreads between seeds."""
+    """Make a run again, to its end; return how far it is off, in spreads between seeds: those of its setting or, if larger, of the median setting."""
     setting, seed = record.asked[key]
-    again, spreads = record.again(setting, seed), spread(record)
-    return max(
-        0.0
-        if again[name] == record.runs[key][name]  # both may be infinite
-        else abs(again[name] - record.runs[key][name]) / spreads[name]
-        for name in spreads
-    )
+    again, usual = record.again(setting, seed), spread(record)
+    others = [run for other, run in record.runs.items() if other[0] == key[0] and other != key]
+    off = 0.0
+    for name in usual:
+        kept, own = record.runs[key][name], [again[name], *(run[name] for run in others)]
+        if again[name] != kept:  # both may be infinite
+            deviation = np.std(own, ddof=1) if others else usual[name]
+            off = max(off, abs(again[name] - kept) / np.fmax(deviation, usual[name]))
+    return off
 
 
 def make(path, jobs):
