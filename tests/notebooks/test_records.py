@@ -79,9 +79,8 @@ def test_changed_losses_are_found_though_their_sum_is_right(opened, tmp_path):
     values = dict(spoiled.runs[key])
     for name in records.curves(values):
         values[name] = [values[name][0] * 3, *values[name][1:]]
-    # Far from every other run of its setting, and so of itself made again.
     alike = [run["test"] for (text, _), run in record.runs.items() if text == key[0]]
-    values["test"] = max(alike) + 100 * max(np.ptp(alike), records.spread(record)["test"])
+    values["test"] += 2 * records.SPREADS * max(np.ptp(alike), records.spread(record)["test"])
     spoiled.keep(spoiled.runs | {key: values})
     share, spreads = records.early_difference(spoiled, key)
     assert share > records.EARLY and spreads > records.SPREADS
