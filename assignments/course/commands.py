@@ -41,7 +41,8 @@ sys.path.insert(0, str(HERE))
 import sandbox
 import variants
 
-BOOK = os.environ.get("BOOK_PYTHON") or sys.executable
+# Absolute, for nbgrader works in the course's folder while the next copy is begun.
+BOOK = os.path.abspath(os.environ.get("BOOK_PYTHON") or sys.executable)
 NO_SANDBOX = 3  # as in execute.py
 LARGEST = 200 * 2**20  # bytes of all submissions in one archive
 STUB = "# Your answer\nraise NotImplementedError"

@@ -155,7 +155,9 @@ SUBMISSIONS = {
 
 
 def command(course, *words, **options):
-    environment = dict(os.environ, BOOK_PYTHON=sys.executable, PYTHONPATH=str(ROOT / "lib"))
+    # As the Makefile names it: from the folder where the command is called.
+    book = os.path.relpath(sys.executable)
+    environment = dict(os.environ, BOOK_PYTHON=book, PYTHONPATH=str(ROOT / "lib"))
     line = [PYTHON, ROOT / "assignments" / "course" / "commands.py", *words, "--course", course]
     done = subprocess.run(
         [str(word) for word in line], env=environment, capture_output=True, text=True, **options
@@ -247,7 +249,8 @@ def graded(tmp_path_factory, listener):
     # Grading is killed in the middle, twice, and goes on.
     words = ["grade", NAME, "--course", course, "--seconds", "4", "--in-all", "300", "--jobs", "2"]
     line = [PYTHON, ROOT / "assignments" / "course" / "commands.py", *words]
-    environment = dict(os.environ, BOOK_PYTHON=sys.executable, PYTHONPATH=str(ROOT / "lib"))
+    book = os.path.relpath(sys.executable)
+    environment = dict(os.environ, BOOK_PYTHON=book, PYTHONPATH=str(ROOT / "lib"))
     for enough in (2, 5):
         grading = subprocess.Popen(
             [str(word) for word in line],
