@@ -124,3 +124,18 @@ def test_every_sentence_with_a_check_is_counted(site):
         for path in (ROOT / "chapters").glob("*/*.ipynb")
     ]
     assert sum(counts) == sum(map(len, known)) > 600 and len(counts) == 3
+
+
+@pytest.mark.parametrize("chapter", [path.stem for path in (ROOT / "chapters").glob("*/*.ipynb")])
+def test_every_picture_has_a_number_and_a_link_that_stays(site, chapter):
+    (source,) = (ROOT / "chapters").glob(f"*/{chapter}.ipynb")
+    cells = json.loads(source.read_text("utf-8"))["cells"]
+    drawn = [
+        cell["id"]
+        for cell in cells
+        if any("image/png" in output.get("data", {}) for output in cell.get("outputs", []))
+    ]
+    page = (site / source.relative_to(ROOT).with_suffix(".html")).read_text("utf-8")
+    numbered = re.findall(r'href="#figure-([\w-]+)">Figure (\d+)</a>', page)
+    assert numbered == [(name, f"{place}") for place, name in enumerate(drawn, 1)]
+    assert all(page.count(f'id="figure-{name}"') == 1 for name in drawn)
