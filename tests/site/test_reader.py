@@ -20,13 +20,13 @@ def address(site):
 def test_a_page_comes_early_to_a_slow_phone_and_holds_still(browser, address, name):
     seen = visit(browser, address + name)
     early = seen["first_text"]
-    for _ in range(2):  # a machine that does much else is late now and then
+    for _ in range(4):  # a machine that does much else is late now and then
         if early > 1_600:
             early = min(early, visit(browser, address + name)["first_text"])
     asked = [url.removeprefix(address).split("?")[0] for url in seen["asked"]]
     assert seen["bytes"] < 450_000 and seen["shift"] < 0.02
     assert len(asked) < 30 and not [url for url in asked if "search" in url or "mathjax" in url]
-    assert early < 4_000
+    assert early < 1_600
 
 
 @pytest.fixture
