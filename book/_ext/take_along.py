@@ -106,7 +106,7 @@ class Book:
                 child.tag, child[0].tag = "div", "p"
                 child.set("class", "unfolded")
                 child[0].set("class", "unfolded-title")
-                if re.fullmatch(r"\d+ sentences?", text(child[0])):  # which stand in the chapter
+                if re.match(r"\d", text(child[0])):  # "5 more" of a table, which stand in the chapter
                     child[1:] = []
 
     def mend(self, node, name):

@@ -18,8 +18,8 @@ sys.path.append(str(ROOT / "book" / "_ext"))
 import take_along  # noqa: E402
 
 FEW = ["index", "chapters/02_concepts/learning_rate", "book/notation", "book/api/schedules"]
-WIDTH = 612  # of the text on paper, in pixels: 162 mm
-TOO_WIDE = """() => [...document.querySelectorAll("body *:not(svg *, math *, .chapter-map)")]
+WIDTH = 627  # of the text on paper, in pixels: 166 mm
+TOO_WIDE = """() => [...document.querySelectorAll("body *:not(svg *, math *")]
     .filter((each) => each.getBoundingClientRect().right > innerWidth + 1 || (each.clientWidth && each.scrollWidth > each.clientWidth + 1))
     .map((each) => each.outerHTML.slice(0, 200))"""
 
