@@ -51,7 +51,8 @@ FACES = {  # of Matplotlib, so that every machine prints the same
 }
 ABOUT = "A textbook whose every claim is followed by an experiment that checks it."
 RIGHTS = "Text and figures: CC BY 4.0. Code: BSD-3-Clause."
-SHORTER = "Long code and the solutions of the exercises are left out here. The website has them, and the notebooks."
+ELSEWHERE = "Long code is left out here, and so are knobs and buttons: the website has them."
+UNSOLVED = "It has the solutions of the exercises, too."
 SPACES = {"math": "http://www.w3.org/1998/Math/MathML", "svg": "http://www.w3.org/2000/svg"}
 FOLDED_CODE = re.compile(r'<details class="[^"]*\bhide\b.*?</details>|<script.*?</script>', re.DOTALL)  # fmt: skip
 LEFT_OUT = {"headerlink", "play-controls", "sd-summary-state-marker"}
@@ -106,7 +107,9 @@ class Book:
                 child.tag, child[0].tag = "div", "p"
                 child.set("class", "unfolded")
                 child[0].set("class", "unfolded-title")
-                if re.match(r"\d", text(child[0])):  # "5 more" of a table, which stand in the chapter
+                if re.match(
+                    r"\d", text(child[0])
+                ):  # "5 more" of a table, which stand in the chapter
                     child[1:] = []
 
     def mend(self, node, name):
@@ -274,7 +277,7 @@ def write_paper(book, folder):
 def front(book, numbers):
     return (
         f'<div class="title-page"><p class="book-title">{escape(book.title)}</p><img src="images/front-page.png" alt=""/>'
-        f'<p>{escape(book.author)}</p><p>Version {__version__}</p><p class="colophon">{RIGHTS}<br/>{SHORTER}</p></div>'
+        f'<p>{escape(book.author)}</p><p>Version {__version__}</p><p class="colophon">{RIGHTS}<br/>{ELSEWHERE} {UNSOLVED}</p></div>'
         f'<nav class="contents"><p class="h1">Contents</p>{book.contents(numbers)}</nav>'
     )
 
@@ -318,7 +321,7 @@ def mend_outline(pdf, book):
 def make_epub(book, target):
     title, author = escape(book.title), escape(book.author)
     pages = {"cover": page(title, f'<img src="cover.png" alt="{title}"/>')}
-    contents = f'<nav epub:type="toc"><h1>Contents</h1>{book.contents()}</nav>'
+    contents = f'<nav epub:type="toc"><h1>Contents</h1>{book.contents()}</nav><p>{ELSEWHERE}</p><p>{RIGHTS}</p>'
     pages["contents"] = page("Contents", contents)
     for name, tree in book.chapters.items():
         pages[place(name)] = page(book.titles[name], written(tree))

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "book" / "_ext"))
 import take_along  # noqa: E402
 
+pytestmark = pytest.mark.xdist_group("take_along")  # whose tests share what is built
 FEW = ["index", "chapters/02_concepts/learning_rate", "book/notation", "book/api/schedules"]
 WIDTH = 627  # of the text on paper, in pixels: 166 mm
 TOO_WIDE = """() => [...document.querySelectorAll("body *:not(svg *, math *")]
