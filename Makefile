@@ -84,7 +84,7 @@ test-sabotage: $(READY) ## Check that the checks fail when they should, and that
 test-site: $(READY) ## Build the website from nothing, warnings as errors, and check its pages
 	rm -rf _build/html _build/.doctrees
 	$(VENV)/bin/jupyter-book build -W -n --keep-going --quiet .
-	$(RUN) pytest tests/site -n 2 --dist loadgroup
+	$(RUN) pytest tests/site -n 2
 
 test-course: $(READY) $(TEACH) ## Try all answers to the assignments, and grade hostile submissions (needs bubblewrap)
 	COURSE_PYTHON="$(VENV)-course/bin/python" $(RUN) pytest tests/course -n 2 --dist loadgroup
