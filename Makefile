@@ -28,7 +28,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 export NOTEBOOKS
 unexport MPLBACKEND
 
-.PHONY: help book zip test check format lint test-library test-notebooks test-sabotage test-site test-course test-interop bench mutants lab notebooks replicate records capstone lock clean
+.PHONY: help book zip pdf epub test check format lint test-library test-notebooks test-sabotage test-site test-course test-interop bench mutants lab notebooks replicate records capstone lock clean
 .PHONY: release sample-class collect grade formgrader feedback export slides
 
 help: ## List the commands
@@ -41,6 +41,12 @@ book: $(READY) ## Build the website from the stored outputs
 zip: book ## Pack the website for a train without network: _build/trainlab-book.zip
 	cd _build && rm -f trainlab-book.zip && $(PYTHON) -m zipfile -c trainlab-book.zip html
 	@echo "Unpack $(CURDIR)/_build/trainlab-book.zip and open html/index.html"
+
+pdf: book ## Print the whole book: _build/trainlab-book.pdf (needs Chromium)
+	$(VENV)/bin/python book/_ext/take_along.py _build/trainlab-book.pdf
+
+epub: book ## The whole book for an e-reader: _build/trainlab-book.epub
+	$(VENV)/bin/python book/_ext/take_along.py _build/trainlab-book.epub
 
 test: lint test-library test-notebooks test-sabotage test-site test-course ## Run every check
 	@echo "All checks passed."
