@@ -129,7 +129,7 @@ mutants: $(MUTMUT) ## Plant faults in the library, list those that no test finds
 
 lab: $(READY) ## Open copies of the chapters in JupyterLab; what you change in them stays (LAB=... for its options)
 	$(VENV)/bin/python book/_ext/lab.py _build/lab
-	$(RUN) jupyterlab $(LAB) _build/lab/start.ipynb
+	TRAINLAB_PROGRESS=1 $(RUN) jupyterlab $(LAB) _build/lab/start.ipynb
 
 notebooks: $(READY) ## Execute the notebooks and store their outputs (NOTEBOOKS=... for some)
 	$(VENV)/bin/python tests/notebooks/store.py $(NOTEBOOKS)
