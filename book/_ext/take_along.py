@@ -238,12 +238,12 @@ def page(title, body):
 
 def make_pdf(book, target, folder):
     write_paper(book, folder)
-    printed(folder / "book.html", folder / "book.pdf")
+    printed(folder / "book.xhtml", folder / "book.pdf")
     with pikepdf.open(folder / "book.pdf") as pdf:
         numbers = mend_outline(pdf, book)
         # Where the chapters begin is known only now: print the contents again, and take them from there.
-        (folder / "front.html").write_text(page(book.title, front(book, numbers)), "utf-8")
-        printed(folder / "front.html", folder / "front.pdf")
+        (folder / "front.xhtml").write_text(page(book.title, front(book, numbers)), "utf-8")
+        printed(folder / "front.xhtml", folder / "front.pdf")
         with pikepdf.open(folder / "front.pdf") as again:
             for old, new in zip(pdf.pages, again.pages):
                 for part in ("/Contents", "/Resources"):
@@ -259,10 +259,8 @@ def write_paper(book, folder):
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "images").mkdir(parents=True)
     fonts = Path(find_spec("matplotlib").origin).parent / "mpl-data" / "fonts" / "ttf"
-    for name, path in [
-        *book.files().items(),
-        *((f, fonts / f) for f in map("{}.ttf".format, FACES)),
-    ]:
+    files = book.files() | {f"{name}.ttf": fonts / f"{name}.ttf" for name in FACES}
+    for name, path in files.items():
         shutil.copyfile(path, folder / name)
     (folder / "style.css").write_text(book.style(), "utf-8")
     body = [front(book, {})]
@@ -271,7 +269,7 @@ def write_paper(book, folder):
             head = f"<h1>{escape(part)}</h1>" if name == names[0] else ""
             chapter = f'<section class="chapter {place(name)}" id="{place(name)}">'
             body.append(f"{chapter}{head}{written(book.chapters[name])}</section>")
-    (folder / "book.html").write_text(page(book.title, "".join(body)), "utf-8")
+    (folder / "book.xhtml").write_text(page(book.title, "".join(body)), "utf-8")
 
 
 def front(book, numbers):

@@ -26,14 +26,14 @@ TOO_WIDE = """() => [...document.querySelectorAll("body *:not(svg *, math *)")]
 
 def test_paper_holds_all_lines_and_all_links(site, browser, tmp_path):
     take_along.write_paper(take_along.Book(paper=True), tmp_path)
-    html = (tmp_path / "book.html").read_text("utf-8")
+    html = (tmp_path / "book.xhtml").read_text("utf-8")
     names = set(re.findall(r' id="([^"]*)"', html))
     assert len(names) == html.count(' id="')
     assert set(re.findall(r'href="#([^"]*)"', html)) - names == set()
     assert "<script" not in html and "Solution to" not in html and "Show the code" not in html
     tab = browser.new_page(viewport={"width": WIDTH, "height": 900})
     tab.emulate_media(media="print")
-    tab.goto((tmp_path / "book.html").as_uri())
+    tab.goto((tmp_path / "book.xhtml").as_uri())
     tab.add_style_tag(content="html { scrollbar-width: none }")
     assert tab.evaluate(TOO_WIDE) == []
     tab.evaluate("document.querySelector('pre').style.cssText = 'width: 200%'")
