@@ -172,7 +172,9 @@ class Ledger(SphinxDirective):
         body = nodes.tbody()
         group += body
         for record in claims:
-            effects = [f"{effect['what']}: {typeset(effect['text'])}" for effect in record["effects"]]
+            effects = [
+                f"{effect['what']}: {typeset(effect['text'])}" for effect in record["effects"]
+            ]
             sentences = [confirm["sentence"] for confirm in record["confirms"]]
             held = record["held"]
             if held:
