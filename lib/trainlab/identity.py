@@ -315,11 +315,9 @@ def _code(code):
 @functools.cache
 def _installed():
     # No constant of this module, or every fingerprint of a trainer would hold the paths of one
-    # machine.
-    return tuple(
-        os.path.join(sysconfig.get_path(name), "")
-        for name in ("stdlib", "platstdlib", "purelib", "platlib")
-    )
+    # machine. Where Python runs in a browser, its library is an archive at another place.
+    folders = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    return tuple(os.path.join(folder, "") for folder in [*folders, os.path.dirname(os.__file__)])
 
 
 @functools.cache
