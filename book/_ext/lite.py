@@ -34,6 +34,7 @@ FROM_CDN, FROM_SITE = (
     36,
     23,
 )  # what a reader fetches before the first cell has run, in megabytes; measured
+LINES = ".txt"  # a record's ending: of a name with "json", JupyterLite makes JSON, which lines of JSON are not
 # Imports of a chapter that a browser cannot satisfy, and why.
 CANNOT = {
     "subprocess": "it starts processes of its own, which a browser does not allow",
@@ -233,6 +234,7 @@ def copies(book, pages):
             if cell["cell_type"] == "code":
                 fails = "raises-exception" in cell["metadata"].get("tags", [])
                 code = ["%%may_fail\n"] * fails + cell["source"]
+                code = [line.replace(".jsonl", LINES) for line in code]
                 cell |= {"source": code, "outputs": [], "execution_count": None}
         first = {"cell_type": "markdown", "id": "where-it-runs", "metadata": {}, "source": [note]}
         kernel = {"display_name": "Python (Pyodide)", "language": "python", "name": "python"}
@@ -262,8 +264,9 @@ def main(tools, folder=None):
         target = work / "files" / f"{page}.ipynb"
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(lab.written(notebook), "utf-8")
-    records = work / "files" / "chapters" / "records"
-    shutil.copytree(ROOT / "chapters" / "records", records, ignore=lambda *_: ["replications"])
+    (records := work / "files" / "chapters" / "records").mkdir()
+    for path in (ROOT / "chapters" / "records").glob("*.*"):
+        shutil.copy(path, records / path.name.replace(".jsonl", LINES))
     options = {"disablePyPIFallback": True, "loadPyodideOptions": {"packages": STARTED}}
     options = {"litePluginSettings": {"@jupyterlite/pyodide-kernel-extension:kernel": options}}
     about = {

@@ -107,8 +107,10 @@ def test_a_chapter_says_where_it_runs_and_its_copy_is_there(site, out, name):
     assert (site / f"{name}.html").parent.joinpath(address.path).resolve().is_file()
     (path,) = parse_qs(address.query)["path"]
     assert path == f"{name}.ipynb" and "MB" in words and "cdn.jsdelivr.net" in words
-    for record in re.findall(r'"\.\./records/([\w.]+)"', json.dumps(copy).replace('\\"', '"')):
-        assert (out / "files/chapters/records" / record).is_file()
+    sources = "".join("".join(cell["source"]) for cell in code)
+    assert ".jsonl" not in sources
+    for record in re.findall(r"records/([\w{}]+\.\w+)", sources):
+        assert list((out / "files/chapters/records").glob(re.sub("{.*?}", "*", record)))
     listed = json.loads((out / "api/contents" / Path(name).parent / "all.json").read_text("utf-8"))
     assert f"{name}.ipynb" in [each["path"] for each in listed["content"]]
 
