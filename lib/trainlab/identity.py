@@ -34,7 +34,7 @@ _PLAIN = {type(None), bool, int, float, complex, str, bytes, type(...), type(Not
 # too.
 _SKIPPED = set(
     "__dict__ __weakref__ __slotnames__ __doc__ __module__ __qualname__ __firstlineno__ __static_attributes__ _abc_impl "
-    "__orig_bases__ __parameters__ __annotations__ __annotate_func__ __annotations_cache__ "
+    "__orig_bases__ __parameters__ __annotations__ __annotate_func__ __annotations_cache__ __classdictcell__ "
     "__dataclass_fields__ __dataclass_params__".split()
 )
 # Of a code's flags: variable arguments, and what kinds of generator and coroutine there are.
