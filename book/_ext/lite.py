@@ -34,6 +34,10 @@ FROM_CDN, FROM_SITE = (
     36,
     23,
 )  # what a reader fetches before the first cell has run, in megabytes; measured
+# A chapter whose kept runs are known by an array that a browser computes otherwise in its last digits.
+LAST_DIGITS = {
+    "language_schedules": "its kept runs are known by numbers, and a browser computes other last digits"
+}
 LINES = ".txt"  # a record's ending: of a name with "json", JupyterLite makes JSON, which lines of JSON are not
 # Imports of a chapter that a browser cannot satisfy, and why.
 CANNOT = {
@@ -90,10 +94,11 @@ def imports(notebook):
     return names
 
 
-def why_not(notebook):
+def why_not(page, notebook):
     """Why a chapter cannot run in a browser: a reason, or nothing if it can."""
     found = imports(notebook)
-    return next((reason for name, reason in CANNOT.items() if name in found), "")
+    reasons = [reason for name, reason in CANNOT.items() if name in found]
+    return next(iter(reasons), LAST_DIGITS.get(page.rsplit("/", 1)[-1], ""))
 
 
 def digest(data):
@@ -228,7 +233,7 @@ def copies(book, pages):
     """Each chapter as JupyterLite opens it: without outputs, for the kernel of a browser, with a word on where it runs."""
     for page in pages:
         notebook = lab.copied(page, book)
-        reason = why_not(notebook)
+        reason = why_not(page, notebook)
         note = CANNOT_NOTE.format(reason) if reason else NOTE
         for cell in notebook["cells"]:
             if cell["cell_type"] == "code":
@@ -244,13 +249,13 @@ def copies(book, pages):
 
 def button(page, notebook, outside=True):
     """What stands below the title of a chapter."""
-    if reason := why_not(notebook):
+    if reason := why_not(page, notebook):
         return f'<p class="run-here">This chapter cannot run in a browser: {html.escape(reason)}. <code>make lab</code> runs it on your machine.</p>'
     up = "../" * page.count("/")
     whence = f", {FROM_CDN} MB of them from cdn.jsdelivr.net, Pyodide's network" if outside else ""
     return (
         f'<p class="run-here"><a href="{up}lite/notebooks/index.html?path={page}.ipynb">Run this chapter in your browser</a> '
-        f"<span>Only then are Python and its packages fetched: about {FROM_CDN + FROM_SITE} MB the first time{whence}.</span></p>"
+        f"<span>Only then are Python and its packages fetched: about {round(FROM_CDN + FROM_SITE, -1)} MB the first time{whence}.</span></p>"
     )
 
 
