@@ -263,7 +263,6 @@ def main(tools, folder=None):
     site, book = ROOT / "_build" / "html", lab.Book(ROOT)
     pages, work, out = lab.chapters(ROOT), ROOT / "_build" / "lite", site / "lite"
     shutil.rmtree(work, ignore_errors=True)
-    shutil.rmtree(out, ignore_errors=True)
     distribute(tools, work / "static" / "pyodide", folder)
     for page, notebook in copies(book, pages):
         target = work / "files" / f"{page}.ipynb"
@@ -280,10 +279,12 @@ def main(tools, folder=None):
     }
     (work / "jupyter-lite.json").write_text(json.dumps(about), "utf-8")
     lite = [str(tools / "bin" / "jupyter-lite"), "build", "--contents", "files", "--no-sourcemaps"]
-    lite += ["--apps", "notebooks", "--apps", "tree", "--output-dir", str(out)]
+    lite += ["--apps", "notebooks", "--apps", "tree", "--output-dir", "whole"]
     done = subprocess.run(lite, cwd=work, text=True, capture_output=True)
     if done.returncode:
         raise SystemExit(done.stdout[-3000:] + done.stderr[-3000:])
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.move(work / "whole", out)
     for page in pages:
         path = site / f"{page}.html"
         text = re.sub(r'\n<p class="run-here">.*?</p>', "", path.read_text("utf-8"))
