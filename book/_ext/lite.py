@@ -30,10 +30,8 @@ CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip
 CORE_SHA256 = "85d930cbff5bcf8bf8f5fb62d5b73d9a1e73f706a8a64c3e527ec980f1d32bd4"  # of npm's archive
 KERNEL = ("micropip", "ipython", "jedi", "matplotlib-inline")
 STARTED = ("micropip", "piplite", "ipykernel", "comm", "pyodide-kernel", "jedi", "ipython")
-FROM_CDN, FROM_SITE = (
-    36,
-    23,
-)  # what a reader fetches before the first cell has run, in megabytes; measured
+# What a reader fetches before the first cell has run, in megabytes; measured.
+FROM_CDN, FROM_SITE = 36, 23
 # A chapter whose kept runs are known by an array that a browser computes otherwise in its last digits.
 LAST_DIGITS = {
     "language_schedules": "its kept runs are known by numbers, and a browser computes other last digits"
