@@ -87,7 +87,7 @@ test-site: $(READY) ## Build the website from nothing, warnings as errors, and c
 	$(RUN) pytest tests/site -n 2
 
 test-course: $(READY) $(TEACH) ## Try all answers to the assignments, and grade hostile submissions (needs bubblewrap)
-	COURSE_PYTHON="$(VENV)-course/bin/python" $(RUN) pytest tests/course -n 2 --dist loadgroup
+	COURSE_PYTHON="$(VENV)-course/bin/python" $(RUN) pytest tests/course -n 2 --dist loadfile
 
 # The instructor's commands, in the order of a term. The book's page "Teaching with this book" explains them.
 TEACHING = BOOK_PYTHON="$(VENV)/bin/python" $(VENV)-course/bin/python assignments/course/commands.py

@@ -31,7 +31,7 @@ TRIED = WORK / "tried_with_every_test.json"
 # Where a module's tests are, if not in the file of its name. A fault is tried with those first.
 TESTED_IN = {
     "batches": ("trainer",),
-    "evidence": ("evidence", "contests", "claims"),
+    "evidence": ("evidence", "contests", "claims", "races", "calibration"),
     "history": ("trainer",),
     "progress": ("sweep",),
     "replicas": ("trainer",),

@@ -27,6 +27,7 @@ STYLE = re.compile(
 )
 LISTS = re.compile("^(book/(api/|glossary|play|bibliography|plug_in)|genindex|py-modindex)")
 BUNDLE = "styles/site.css"
+BROAD = 600  # pixels; what is broader and shrinks to a phone's width has letters that are too small to read
 CLASS = re.compile(r"\.(-?[A-Za-z_][\w-]*)")
 
 
@@ -91,7 +92,10 @@ def size(path):
 
 
 def with_sizes(html, folder):
-    """The page with the size of each picture, which then needs no second layout; those below the first wait until they are due."""
+    """The page with the size of each picture, which then needs no second layout; those below the first wait until they are due.
+
+    A broad one stands in a box, in which it scrolls sideways on a phone.
+    """
     count = iter(range(1000))
 
     def sized(tag):
@@ -100,7 +104,8 @@ def with_sizes(html, folder):
             return tag[0]
         width, height = size((folder / source[1]).resolve())
         lazy = ' loading="lazy"' if next(count) else ""
-        return f'<img width="{width}" height="{height}"{lazy} decoding="async" {tag[0][5:]}'
+        picture = f'<img width="{width}" height="{height}"{lazy} decoding="async" {tag[0][5:]}'
+        return f'<span class="picture">{picture}</span>' if width >= BROAD else picture
 
     return re.sub(r"<img [^>]*>", sized, html)
 

@@ -1,4 +1,4 @@
-"""Figures that answer: a picture with one or two knobs, all of whose states trainlab computes when the book is built.
+"""Figures that answer: a picture with one or two knobs, all of whose states trainlab computes when the book is built, or reads from kept runs.
 
 A page holds the states as JSON; play.js looks them up. Without a script the picture of the first state is there.
 The chapters do not know of them: each is put at the end of the section that PLACES names, and `{play} name` shows it elsewhere.
@@ -15,12 +15,14 @@ from docutils import nodes
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
-from trainlab import losses, numerics, schedules
+import play_runs
+from trainlab import evidence, losses, numerics, schedules
 from trainlab.optimizers import SGD
 
 WIDTH, HEIGHT = 420, 270
-LEFT, RIGHT, TOP, BOTTOM = 50, 408, 12, 222
+LEFT, RIGHT, TOP, BOTTOM = 56, 398, 12, 222
 PLACES = {  # the section of a chapter at whose end a figure stands
+    "contest": ("chapters/01_background/ten_strategies", "Three contests"),
     "walk": ("chapters/02_concepts/learning_rate", "The idea, on a parabola"),
     "valley": (
         "chapters/03_algorithms/rate_batch_momentum",
@@ -37,7 +39,7 @@ PLACES = {  # the section of a chapter at whose end a figure stands
         "chapters/03_algorithms/calibration",
         "The idea: compare what is said with what happens",
     ),
-    "branches": ("chapters/07_language_model/language_schedules", "The idea: a trip and a landing"),
+    "branches": ("chapters/07_language_model/language_schedules", "Branches of one run"),
 }
 
 
@@ -90,6 +92,8 @@ def drawn_lines(figure, lines):
 
 
 def number(value):
+    if 1000 <= abs(value) < 1e5:
+        return f"{value if value == int(value) else float(f'{value:.3g}'):,.0f}"
     return (
         f"{value:.3g}".replace("-", "\N{MINUS SIGN}")
         .replace("e+0", "e")
@@ -372,51 +376,92 @@ def sureness():
     )
 
 
+def contest():
+    """Plain gradient descent and a rival, each at a rate of its own: the validation errors as curves, two rates as points."""
+    found, rates = play_runs.contest()[0], play_runs.RATES
+    tried = {name: tuning.mean(axis=1) for name, (tuning, _) in found.items()}
+    best = {name: int(np.argmin(errors)) for name, errors in tried.items()}
+    common, rivals = int(np.argmin(np.abs(np.log(rates / 0.01)))), list(found)[1:]
+
+    def state(which, plain, other):
+        rival = rivals[which]
+        chosen = {"plain": plain, rival: other}
+        tests = {name: found[name][1][at] for name, at in chosen.items()}
+        gap = evidence.paired(tests[rival], tests["plain"])
+        tuned = [name for name, at in chosen.items() if at == best[name]]
+        how = "Both are tuned" if len(tuned) == 2 else f"Only {tuned[0]} is tuned" if tuned else ""
+        if plain == other == common:
+            how = f"Both at the article's rate{f', which suits {tuned[0]}' if tuned else ''}"
+        who = {"higher": "plain wins", "lower": f"{rival} wins"}.get(gap.verdict())
+        if gap.verdict(1.0).startswith("no difference"):
+            who = "no difference larger than a point"
+        errors = f"{number(tests['plain'].mean())} % of the test answers are wrong with plain, {number(tests[rival].mean())} % with {rival}"
+        who = who or "too close to tell"
+        words = f"{how or 'Neither is tuned'}: {errors}. {who[0].upper()}{who[1:]}."
+        lines = [(rates, tried["plain"]), (rates, tried[rival])]
+        return [*lines, *(([rates[at]], [tried[name][at]]) for name, at in chosen.items())], words
+
+    return Figure(
+        "Tuned or not: a contest",
+        "At the article's rate, 0.01, for both, AdamW wins. Which rates make plain win, and who wins when each has the rate where its curve is lowest?",
+        Axis("rate", 0.001, 10, (0.001, 0.01, 0.1, 1, 10), log=True),
+        Axis("wrong, %, validation images", 3, 100, (3, 10, 30, 100), log=True),
+        {
+            "rival": rivals,
+            "rate of plain": list(map(number, rates)),
+            "rate of rival": list(map(number, rates)),
+        },
+        (0, common, common),
+        ("main", "second", "main dots", "second dots"),
+        state,
+        ("plain", "rival"),
+    )
+
+
 def branches():
-    """Stable, then down, on a noisy parabola whose loss is an exact recursion: a model of the language model's branches."""
-    curvatures, noise = np.array([0.02, 1.0]), 0.05
-    total, landings, starts = 400, (0, 20, 40, 80, 160), tuple(range(160, 401, 40))
+    """Branches of the language model's runs: the trunk, a branch, and the cosine that was planned for the branch's end."""
+    found, ends, shares = play_runs.branches()[0], play_runs.ENDS, play_runs.SHARES
+    every, means = play_runs.EVERY, {key: runs.mean(axis=0) for key, runs in found.items()}
 
-    def losses_of(rates):
-        square, found = np.array([9.0, 1.0]), []
-        for rate in rates:
-            found.append((curvatures * square).sum() / 2)
-            square = (1 - rate * curvatures) ** 2 * square + rate**2 * noise
-        return np.array([*found, (curvatures * square).sum() / 2])
+    def at(key):
+        steps = every * np.arange(1, len(means[key]) + 1)
+        return steps[steps >= play_runs.RAMP], means[key][steps >= play_runs.RAMP]
 
-    def rates_of(end, landing):
-        stable = (
-            schedules.WarmupStableDecay(0.8, 0, end - landing, landing)
-            if landing
-            else schedules.Constant(0.8)
+    def state(end, share):
+        end, share = ends[end], shares[share]
+        begin = end * share // 100
+        branch, cosine = found[end, share], found[end, "cosine"]
+        trunk = number(means["trunk"][end // every - 1])
+        ratio = evidence.paired(np.log(branch[:, -1]), np.log(cosine[:, -1]))
+        side = {"undecided": "too close to tell"}.get(ratio.verdict(), ratio.verdict())
+        words = (
+            f"In {len(branch)} runs with the largest rate {play_runs.PEAK}, the branch leaves at update {begin:,} and lands at {end:,} with a loss of {number(branch[:, -1].mean())}. The trunk is at {trunk} there, the cosine planned for {end:,} updates at {number(cosine[:, -1].mean())}. "
+            f"Branch / cosine: {ratio.exp()}, {side}."
         )
-        return np.asarray([stable(step) for step in range(end)], float)
-
-    trunk = losses_of(rates_of(total, 0))
-
-    def state(end, landing):
-        curve = losses_of(rates_of(starts[end], landings[landing]))
-        gain = trunk[starts[end]] - curve[-1]
-        words = f"Landing at update {starts[end]} over {landings[landing]} updates: loss {number(curve[-1])} instead of the trunk's {number(trunk[starts[end]])}, {number(gain)} lower."
-        begin = starts[end] - landings[landing]
-        return [(np.arange(begin, starts[end] + 1), curve[begin:])], words
+        steps, losses_of = at((end, share))
+        from_here = steps >= begin
+        return [(steps[from_here], losses_of[from_here]), at((end, "cosine"))], words
 
     return Figure(
         "Branches of one run: when to land",
-        "The trunk hardly falls any more. Does a longer trip still pay, once you land? How long a landing is enough?",
-        Axis("updates", 0, 400, (0, 100, 200, 300, 400)),
-        Axis("loss", 0.003, 1, (0.01, 0.1, 1), log=True),
-        {"end": [f"update {s}" for s in starts], "landing": [f"{n} updates" for n in landings]},
-        (3, 2),
-        ("main",),
+        "A cosine has to know its end before it starts, a branch does not. From where should it land, and does its freedom cost anything?",
+        Axis("updates", 0, 1600, (0, 400, 800, 1200, 1600)),
+        Axis("loss above the lowest, nats", 0.005, 0.2, (0.01, 0.02, 0.05, 0.1, 0.2), log=True),
+        {
+            "end": [f"update {end:,}" for end in ends],
+            "leaves at": [f"{share} %" for share in shares],
+        },
+        (1, 1),
+        ("main", "second"),
         state,
-        still=[(np.arange(total + 1), trunk)],
+        ("branch", "cosine"),
+        still=[at("trunk")],
     )
 
 
 FIGURES = {
     make.__name__: make
-    for make in (walk, valley, shapes, logit, softmax, batch, sureness, branches)
+    for make in (contest, walk, valley, shapes, logit, softmax, batch, sureness, branches)
 }
 
 

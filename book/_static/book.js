@@ -33,7 +33,7 @@ function mark(box) {
   box.classList.toggle("more-left", wide && box.scrollLeft > 1);
 }
 const sizes = new ResizeObserver((changes) => changes.forEach(({ target }) => mark(target)));
-for (const box of document.querySelectorAll(".formula, span.math, div.highlight pre, .pst-scrollable-table-container, .cell_output > .output, .chapter-map")) {
+for (const box of document.querySelectorAll(".formula, span.math, div.highlight pre, .pst-scrollable-table-container, .cell_output > .output, .chapter-map, .picture")) {
   sizes.observe(box);
   addEventListener("resize", () => requestAnimationFrame(() => mark(box)));
   box.addEventListener("scroll", () => mark(box), { passive: true });

@@ -32,7 +32,6 @@ SECRET = "f" * 32
 pytestmark = [
     pytest.mark.skipif(not PYTHON.exists(), reason="no environment for teaching: make test-course"),
     pytest.mark.skipif(bool(sandbox.usable()), reason=str(sandbox.usable())),
-    pytest.mark.xdist_group("cycle"),
 ]
 
 EVERYTHING = """

@@ -134,6 +134,23 @@ def about_claims(code, prose):
             yield f"glues {name!r}, which its text does not quote"
 
 
+def about_order(cells):
+    """The verdict is what a reader came for, so it stands before the cells that check it."""
+    seen = set()
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            seen |= {
+                name
+                for names, _ in VERDICT_BOX.findall(cell.source + "\n")
+                for name in names.split()
+            }
+            continue
+        for output in cell.outputs:
+            name = output.get("data", {}).get(MIME, {}).get("name")
+            if name and name not in seen:
+                yield f"checks {name} before its verdict box, where a reader looks for the answer"
+
+
 def about_code(code):
     """A chapter's code is its idea: what tunes is the library's contest, not a loop of its own."""
     lines = sum(bool(line.strip()) for cell in code for line in cell.source.split("\n"))
@@ -213,6 +230,7 @@ def complaints(text):
         for words in (
             *about_prose(prose),
             *about_claims(code, prose),
+            *about_order(notebook.cells),
             *about_code(code),
             *about_exercises(prose),
         )

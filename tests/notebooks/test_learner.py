@@ -98,7 +98,7 @@ def with_a_record_of_ones_own(name, tmp_path):
     setup.source, times = SEEDS.subn("SEEDS = range(2)", setup.source)
     assert times == 1, "the first code cell sets SEEDS once"
     setup.source = OTHERS.sub(r"\1[:2]", setup.source)
-    for what, number in {"UPDATES": 12, "HELD_OUT": 16}.items():
+    for what, number in {"UPDATES": 12, "HELD_OUT": 4}.items():
         setup.source, times = re.subn(
             rf"^({what}) = \d+", rf"\1 = {number}", setup.source, flags=re.M
         )

@@ -118,6 +118,17 @@ def test_a_good_chapter_has_no_complaints():
     assert shape.complaints(store.write(good())) == []
 
 
+def test_a_verdict_stands_before_its_check():
+    notebook = good()
+    prose = notebook.cells[0]
+    box = ":::{verdict} C99\nIt did, {glue:text}`a:d` times.\n:::"
+    prose.source = prose.source.replace(box, "")
+    notebook.cells.append(nbformat.v4.new_markdown_cell(box, id="box"))
+    assert shape.complaints(store.write(store.normal(notebook))) == [
+        "The chapter checks C99 before its verdict box, where a reader looks for the answer"
+    ]
+
+
 SPOILED = {}
 
 

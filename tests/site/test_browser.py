@@ -34,7 +34,7 @@ SETTLED = """() => new Promise(done => {
     look()
 })"""
 # Boxes that scroll sideways, without a sign or where none should be.
-CUT = """[...document.querySelectorAll('.formula, .formula *, span.math, span.math *, pre, .pst-scrollable-table-container')].filter(
+CUT = """[...document.querySelectorAll('.formula, .formula *, span.math, span.math *, pre, .picture, .pst-scrollable-table-container')].filter(
     box => box.scrollWidth > box.clientWidth + 1 && box.checkVisibility()
         && ['auto', 'scroll', 'hidden'].includes(getComputedStyle(box).overflowX)
         && !box.classList.contains('wide')).map(box => box.outerHTML.slice(0, 120))"""

@@ -1,5 +1,6 @@
-"""What book/chapters.yml says of the chapters is shown, and what does not fit the book is refused."""
+"""What book/chapters.yml says of the chapters is shown, and what does not fit the book is refused; thresholds are counted."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from sphinx.errors import ExtensionError
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "book" / "_ext"))
 import chapters  # noqa: E402
+import thresholds  # noqa: E402
 
 GOOD = {"objectives": ["say a"], "minutes": 30, "needs": []}
 
@@ -81,3 +83,59 @@ def test_each_chapter_has_two_exam_questions_with_answers_that_no_page_shows(sit
         assert [set(each) for each in questions] == [{"question", "answer"}] * 2
         assert all(text.strip() for each in questions for text in each.values())
     assert not list(site.rglob("*questions.yml"))
+
+
+@pytest.mark.parametrize(
+    "condition, kind",
+    [
+        ("a > MARGIN", "top"),
+        ("a > b + MARGIN", "top"),
+        ("good", "top"),
+        ("not wide", "beside"),
+        ("a > 2.5", "beside"),
+        ("b < 0.05 * a and good", "beside"),
+        ("late > BELOW", "none"),
+        ("a > b", "none"),
+        ("interval.low > 0", "none"),
+        ("abs(a - b) < 1e-12", "none"),
+        ("count == 12", "none"),
+    ],
+)
+def test_the_place_of_a_threshold_is_seen(condition, kind):
+    cells = [
+        "MARGIN = 1.5",
+        "good = a > MARGIN\nwide = a - b > 3\nBELOW = 2",
+        "%time not_python = 1",
+        f"claim = Claim(confirms={{'so it is': {condition}, **others}})",
+    ]
+    notebook = {"cells": [{"cell_type": "code", "source": [source]} for source in cells]}
+    assert thresholds.thresholds(json.dumps(notebook)) == {"so it is": kind}
+
+
+def test_every_sentence_with_a_check_is_counted(site):
+    page = site / "book" / "trust.html"
+    text = page.read_text("utf-8")
+    section = text[text.index('id="when-were-the-thresholds') :]
+    counts = [
+        int(number) for number in re.findall(r"\b(\d+)\b (?:sentences )?(?:compare|have)", section)
+    ]
+    known = [
+        thresholds.thresholds(path.read_text("utf-8"))
+        for path in (ROOT / "chapters").glob("*/*.ipynb")
+    ]
+    assert sum(counts) == sum(map(len, known)) > 600 and len(counts) == 3
+
+
+@pytest.mark.parametrize("chapter", [path.stem for path in (ROOT / "chapters").glob("*/*.ipynb")])
+def test_every_picture_has_a_number_and_a_link_that_stays(site, chapter):
+    (source,) = (ROOT / "chapters").glob(f"*/{chapter}.ipynb")
+    cells = json.loads(source.read_text("utf-8"))["cells"]
+    drawn = [
+        cell["id"]
+        for cell in cells
+        if any("image/png" in output.get("data", {}) for output in cell.get("outputs", []))
+    ]
+    page = (site / source.relative_to(ROOT).with_suffix(".html")).read_text("utf-8")
+    numbered = re.findall(r'href="#figure-([\w-]+)">Figure (\d+)</a>', page)
+    assert numbered == [(name, f"{place}") for place, name in enumerate(drawn, 1)]
+    assert all(page.count(f'id="figure-{name}"') == 1 for name in drawn)

@@ -5,6 +5,7 @@ over seeds: in pairs, because two arms with the same seed share initial paramete
 what a chapter says in the end is one record, a :class:`Claim`.
 """
 
+from trainlab.evidence.calibration import calibration_error
 from trainlab.evidence.claims import MIME, Claim
 from trainlab.evidence.contests import Arm, Contest, Task, contest, held_out
 from trainlab.evidence.intervals import (
@@ -16,6 +17,7 @@ from trainlab.evidence.intervals import (
     paired_all,
     student_t_quantile,
 )
+from trainlab.evidence.races import Race
 from trainlab.evidence.records import Record, making
 
 __all__ = [
@@ -24,8 +26,10 @@ __all__ = [
     "contest",
     "held_out",
     "Contest",
+    "Race",
     "Record",
     "making",
+    "calibration_error",
     "Claim",
     "MIME",
     "Interval",
