@@ -29,7 +29,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 export NOTEBOOKS
 unexport MPLBACKEND
 
-.PHONY: help book zip lite test check format lint test-library test-notebooks test-sabotage test-site test-course test-interop bench mutants lab notebooks replicate records capstone lock clean
+.PHONY: help book zip pdf epub lite test check format lint test-library test-notebooks test-sabotage test-site test-course test-interop bench mutants lab notebooks replicate records capstone lock clean
 .PHONY: release sample-class collect grade formgrader feedback export slides
 
 help: ## List the commands
@@ -42,6 +42,12 @@ book: $(READY) ## Build the website from the stored outputs
 zip: book ## Pack the website for a train without network: _build/trainlab-book.zip
 	cd _build && rm -f trainlab-book.zip && $(PYTHON) -m zipfile -c trainlab-book.zip html
 	@echo "Unpack $(CURDIR)/_build/trainlab-book.zip and open html/index.html"
+
+pdf: book ## Print the whole book: _build/trainlab-book.pdf (needs Chromium)
+	$(VENV)/bin/python book/_ext/take_along.py _build/trainlab-book.pdf
+
+epub: book ## The whole book for an e-reader: _build/trainlab-book.epub
+	$(VENV)/bin/python book/_ext/take_along.py _build/trainlab-book.epub
 
 lite: book $(LITE) ## Let the website's chapters run in a browser (LITE_PACKAGES=a folder of Pyodide's wheels: with nothing from outside)
 	$(VENV)/bin/python book/_ext/lite.py $(VENV)-lite
@@ -129,7 +135,7 @@ mutants: $(MUTMUT) ## Plant faults in the library, list those that no test finds
 
 lab: $(READY) ## Open copies of the chapters in JupyterLab; what you change in them stays (LAB=... for its options)
 	$(VENV)/bin/python book/_ext/lab.py _build/lab
-	$(RUN) jupyterlab $(LAB) _build/lab/start.ipynb
+	TRAINLAB_PROGRESS=1 $(RUN) jupyterlab $(LAB) _build/lab/start.ipynb
 
 notebooks: $(READY) ## Execute the notebooks and store their outputs (NOTEBOOKS=... for some)
 	$(VENV)/bin/python tests/notebooks/store.py $(NOTEBOOKS)

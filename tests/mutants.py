@@ -33,7 +33,7 @@ TESTED_IN = {
     "batches": ("trainer",),
     "evidence": ("evidence", "contests", "claims", "races", "calibration"),
     "history": ("trainer",),
-    "progress": ("sweep",),
+    "progress": ("progress", "sweep"),
     "replicas": ("trainer",),
 }
 SECONDS = 15  # of them, the quickest first

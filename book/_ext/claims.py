@@ -85,7 +85,12 @@ def find(directive, name):
 def parts(record):
     """What can be quoted of a claim: from its names to texts."""
     values = {number: str(record[number]) for number in NUMBERS}
-    return values | {effect["what"]: effect["text"] for effect in record["effects"]}
+    return values | {effect["what"]: typeset(effect["text"]) for effect in record["effects"]}
+
+
+def typeset(number):
+    """A number with the minus of the text around it."""
+    return re.sub(r"(?<![\w.])-(?=\d)", "\N{MINUS SIGN}", number)
 
 
 class ClaimRole(SphinxRole):
@@ -167,7 +172,7 @@ class Ledger(SphinxDirective):
         body = nodes.tbody()
         group += body
         for record in claims:
-            effects = [f"{effect['what']}: {effect['text']}" for effect in record["effects"]]
+            effects = [f"{effect['what']}: {typeset(effect['text'])}" for effect in record["effects"]]
             sentences = [confirm["sentence"] for confirm in record["confirms"]]
             held = record["held"]
             if held:

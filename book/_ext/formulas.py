@@ -120,6 +120,8 @@ def rendered(node, tex, display):
     except LatexError as error:
         said.append(str(error))
         mathml = ""
+    # Browsers hang a root from its line; over a low letter it would stand too deep.
+    mathml = mathml.replace("<msqrt>", '<msqrt><mspace height="0.75em"></mspace>')
     shown = re.sub(r"<annotation.*?</annotation>|<[^>]+>|&\w+;", "", mathml, flags=re.DOTALL)
     if strange := set(ELSEWHERE.sub("", shown)) - set(CHARACTERS):
         said.append(f"has {' '.join(sorted(strange))}, which is not among CHARACTERS of {__name__}")

@@ -19,7 +19,9 @@ def number(app, doctree):
         name = f"figure-{cells[cell.parent['cell_index']]['id']}"
         cell["ids"].append(name)
         link = nodes.reference("", f"Figure {count}", refid=name)
-        cell += nodes.paragraph("", "", link, classes=["figure-number"])
+        # Below the last picture, and above what was printed after it.
+        last = max(at for at, child in enumerate(cell.children) if any(child.findall(nodes.image)))
+        cell.insert(last + 1, nodes.paragraph("", "", link, classes=["figure-number"]))
 
 
 def setup(app):

@@ -435,7 +435,7 @@ def branches():
         ratio = evidence.paired(np.log(branch[:, -1]), np.log(cosine[:, -1]))
         side = {"undecided": "too close to tell"}.get(ratio.verdict(), ratio.verdict())
         words = (
-            f"In {len(branch)} runs with the largest rate {play_runs.PEAK}, the branch leaves at update {begin:,} and lands at {end:,} with a loss of {number(branch[:, -1].mean())}. The trunk is at {trunk} there, the cosine planned for {end:,} updates at {number(cosine[:, -1].mean())}. "
+            f"In {len(branch)} runs on a made-up language, all with the largest rate {play_runs.PEAK}, the branch leaves at update {begin:,} and lands at {end:,} with a loss of {number(branch[:, -1].mean())}. The trunk is at {trunk} there, the cosine planned for {end:,} updates at {number(cosine[:, -1].mean())}. "
             f"Branch / cosine: {ratio.exp()}, {side}."
         )
         steps, losses_of = at((end, share))

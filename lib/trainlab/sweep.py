@@ -147,7 +147,7 @@ def sweep(
     n_jobs : int
         Processes; -1 takes one for each core. joblib shares the cores' threads among them.
     progress : bool
-        Show a bar in a terminal (needs tqdm).
+        Show a bar in a terminal, or wherever TRAINLAB_PROGRESS is set (needs tqdm).
 
     Returns
     -------

@@ -263,7 +263,7 @@ class Trainer:
             :class:`~trainlab.callbacks.StopTraining` ends the call, once the others of the list had
             their turn. Any other exception is an error. See :mod:`trainlab.callbacks`.
         progress : bool
-            Show a bar in a terminal (needs tqdm).
+            Show a bar in a terminal, or wherever TRAINLAB_PROGRESS is set (needs tqdm).
         new_data : bool
             Go on with other examples or weights than before; without it they are refused. If their
             number is the same the epoch goes on, otherwise one of the new examples begins.

@@ -139,3 +139,5 @@ def test_every_picture_has_a_number_and_a_link_that_stays(site, chapter):
     numbered = re.findall(r'href="#figure-([\w-]+)">Figure (\d+)</a>', page)
     assert numbered == [(name, f"{place}") for place, name in enumerate(drawn, 1)]
     assert all(page.count(f'id="figure-{name}"') == 1 for name in drawn)
+    below = re.findall(r'<(img) [^>]*>(?:</span>)?\s*<p class="figure-number">', page)
+    assert below == ["img"] * len(drawn)  # and not what was printed after it

@@ -16,7 +16,7 @@ from pages import complaints, parse
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "book" / "_ext"))
-from claims import records  # noqa: E402
+from claims import records, typeset  # noqa: E402
 
 
 def test_page_is_in_order(page):
@@ -90,7 +90,7 @@ def test_the_ledger_has_every_claim_of_every_chapter(site):
     ]
     for claim in claims:
         (row,) = [row for row in rows if words(claim["sentence"]) in row]
-        said = [claim["verdict"], *(effect["text"] for effect in claim["effects"])]
+        said = [claim["verdict"], *(typeset(effect["text"]) for effect in claim["effects"])]
         said += [confirm["sentence"] for confirm in claim["confirms"]]
         assert [text for text in said if words(text) not in row] == []
 

@@ -142,3 +142,15 @@ def test_a_broad_picture_is_large_enough_to_read_and_scrolls(tab, address):
     tab.set_viewport_size({"width": 1280, "height": 900})
     tab.wait_for_function("!document.querySelector('.picture.wide')")
     assert all(rest == [False, False, -1] for _, *rest in tab.evaluate(look))
+
+
+def test_the_words_of_a_search_do_not_begin_below_the_sign(tab, address):
+    tab.goto(address + "search.html?q=warmup")
+    places = tab.evaluate(
+        """[...document.querySelectorAll('.bd-search')].filter(box => box.checkVisibility()).map(box => {
+            const field = box.querySelector('input'), sign = box.querySelector('i, svg')
+            const words = field.getBoundingClientRect().left + parseFloat(getComputedStyle(field).paddingLeft)
+            return words - sign.getBoundingClientRect().right
+        })"""
+    )
+    assert places and min(places) >= 2

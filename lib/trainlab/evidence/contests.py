@@ -485,7 +485,7 @@ def contest(
         Processes, one arm in each; -1 takes one for each core. A Dask cluster as for
         :func:`~trainlab.sweep.sweep`.
     progress : bool
-        Show a bar in a terminal (needs tqdm).
+        Show a bar in a terminal, or wherever TRAINLAB_PROGRESS is set (needs tqdm).
 
     Returns
     -------
