@@ -12,6 +12,7 @@ RUN     := $(VENV)/bin/python -m
 READY   := $(VENV)/.ready
 INTEROP := $(VENV)-interop/.ready
 TEACH   := $(VENV)-course/.ready
+LITE    := $(VENV)-lite/.ready
 MUTMUT  := $(VENV)-mutants/site-packages/.ready
 
 # Stored outputs and re-runs must come from the same surroundings: this tree's library, one
@@ -28,7 +29,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 export NOTEBOOKS
 unexport MPLBACKEND
 
-.PHONY: help book zip pdf epub test check format lint test-library test-notebooks test-sabotage test-site test-course test-interop bench mutants lab notebooks replicate records capstone lock clean
+.PHONY: help book zip pdf epub lite test check format lint test-library test-notebooks test-sabotage test-site test-course test-interop bench mutants lab notebooks replicate records capstone lock clean
 .PHONY: release sample-class collect grade formgrader feedback export slides
 
 help: ## List the commands
@@ -47,6 +48,10 @@ pdf: book ## Print the whole book: _build/trainlab-book.pdf (needs Chromium)
 
 epub: book ## The whole book for an e-reader: _build/trainlab-book.epub
 	$(VENV)/bin/python book/_ext/take_along.py _build/trainlab-book.epub
+
+lite: book $(LITE) ## Let the website's chapters run in a browser (LITE_PACKAGES=a folder of Pyodide's wheels: with nothing from outside)
+	$(VENV)/bin/python book/_ext/lite.py $(VENV)-lite
+	@echo "Browsers open it from a server only: $(PYTHON) -m http.server --directory _build/html"
 
 test: lint test-library test-notebooks test-sabotage test-site test-course ## Run every check
 	@echo "All checks passed."
@@ -84,6 +89,7 @@ test-sabotage: $(READY) ## Check that the checks fail when they should, and that
 test-site: $(READY) ## Build the website from nothing, warnings as errors, and check its pages
 	rm -rf _build/html _build/.doctrees
 	$(VENV)/bin/jupyter-book build -W -n --keep-going --quiet .
+	! command -v npm > /dev/null || { $(MAKE) $(LITE) && $(VENV)/bin/python book/_ext/lite.py $(VENV)-lite; }
 	$(RUN) pytest tests/site -n 2
 
 test-course: $(READY) $(TEACH) ## Try all answers to the assignments, and grade hostile submissions (needs bubblewrap)
@@ -150,6 +156,8 @@ lock: $(READY) ## Write requirements.txt anew from the groups in pyproject.toml
 	    --annotation-style line --custom-compile-command "make lock" --output-file requirements.txt
 	$(RUN) uv --quiet pip compile pyproject.toml --group course -c requirements.txt --universal --python-version 3.11 \
 	    --annotation-style line --custom-compile-command "make lock" --output-file requirements-course.txt
+	$(RUN) uv --quiet pip compile --group pyproject.toml:lite -c requirements.txt --universal --python-version 3.11 \
+	    --annotation-style line --custom-compile-command "make lock" --output-file requirements-lite.txt
 
 clean: ## Delete what was built, the environment excepted
 	rm -rf _build .pytest_cache .hypothesis .mypy_cache
@@ -173,6 +181,16 @@ $(TEACH): requirements-course.txt
 	test -e $@ || rm -rf $(VENV)-course
 	$(PYTHON) -m venv $(VENV)-course
 	$(VENV)-course/bin/pip install --disable-pip-version-check -r $<
+	touch $@
+
+# JupyterLite takes every extension of its environment into the site, so it has one of its own. npm has Pyodide's core.
+$(LITE): requirements-lite.txt
+	@command -v npm > /dev/null || { echo "Chapters that run in a browser need Pyodide's core, which npm fetches: install npm"; exit 1; }
+	test -e $@ || rm -rf $(VENV)-lite
+	$(PYTHON) -m venv $(VENV)-lite
+	$(VENV)-lite/bin/pip install --disable-pip-version-check -r $<
+	$(VENV)-lite/bin/pip download --disable-pip-version-check --no-deps -c $< -d $(VENV)-lite comm
+	cd $(VENV)-lite && npm pack --silent pyodide@314.0.4
 	touch $@
 
 # Beside the environment of the book, which it completes, in the versions that are pinned. The name site-packages

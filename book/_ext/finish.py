@@ -178,9 +178,10 @@ def finish(app, error):
     if error or app.builder.name != "html":
         return
     static, pages, styles = Path(app.outdir, "_static"), {}, []
+    lite = Path(app.outdir, "lite")  # JupyterLite, which only those load who ask for it
     used = {"fa-solid", "fa-regular", "fa-brands"}
     for path in sorted(Path(app.outdir).rglob("*.html")):
-        if static in path.parents:
+        if static in path.parents or lite in path.parents:
             continue
         html = path.read_text("utf-8")
         if path.name != "search.html":

@@ -75,6 +75,8 @@ def index(app, error):
             "pagefind",
             "--site",
             str(out),
+            "--glob",
+            "{*.html,book/**/*.html,chapters/**/*.html}",
             "--root-selector",
             "article",
             "--exclude-selectors",

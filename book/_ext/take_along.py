@@ -55,7 +55,7 @@ ELSEWHERE = "Long code is left out here, and so are knobs and buttons: the websi
 UNSOLVED = "It has the solutions of the exercises, too."
 SPACES = {"math": "http://www.w3.org/1998/Math/MathML", "svg": "http://www.w3.org/2000/svg"}
 FOLDED_CODE = re.compile(r'<details class="[^"]*\bhide\b.*?</details>|<script.*?</script>', re.DOTALL)  # fmt: skip
-LEFT_OUT = {"headerlink", "play-controls", "sd-summary-state-marker"}
+LEFT_OUT = {"run-here", "elsewhere", "headerlink", "play-controls", "sd-summary-state-marker"}
 NOT_KEPT = re.compile("data-|tabindex|loading|decoding|version")
 
 

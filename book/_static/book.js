@@ -16,6 +16,13 @@ if (codeSwitch) {
   });
 }
 
+// A browser runs Python on pages from a server only.
+if (location.protocol === "file:") {
+  for (const place of document.querySelectorAll(".run-here a")) {
+    place.parentElement.textContent = "Opened as a file, this chapter cannot run here. On the website, or from a server of your own, it can; so it does after \u201cmake lab\u201d.";
+  }
+}
+
 // A box that is wider than the screen can be reached by keyboard, and fades where there is more of it.
 function mark(box) {
   const wide = box.scrollWidth - box.clientWidth > 1;

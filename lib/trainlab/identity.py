@@ -34,7 +34,7 @@ _PLAIN = {type(None), bool, int, float, complex, str, bytes, type(...), type(Not
 # too.
 _SKIPPED = set(
     "__dict__ __weakref__ __slotnames__ __doc__ __module__ __qualname__ __firstlineno__ __static_attributes__ _abc_impl "
-    "__orig_bases__ __parameters__ __annotations__ __annotate_func__ __annotations_cache__ "
+    "__orig_bases__ __parameters__ __annotations__ __annotate_func__ __annotations_cache__ __classdictcell__ "
     "__dataclass_fields__ __dataclass_params__".split()
 )
 # Of a code's flags: variable arguments, and what kinds of generator and coroutine there are.
@@ -315,11 +315,9 @@ def _code(code):
 @functools.cache
 def _installed():
     # No constant of this module, or every fingerprint of a trainer would hold the paths of one
-    # machine.
-    return tuple(
-        os.path.join(sysconfig.get_path(name), "")
-        for name in ("stdlib", "platstdlib", "purelib", "platlib")
-    )
+    # machine. Where Python runs in a browser, its library is an archive at another place.
+    folders = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    return tuple(os.path.join(folder, "") for folder in [*folders, os.path.dirname(os.__file__)])
 
 
 @functools.cache

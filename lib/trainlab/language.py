@@ -11,6 +11,7 @@ import functools
 import hashlib
 import importlib.metadata
 import importlib.util
+import json
 import math
 import warnings
 from collections.abc import Sequence
@@ -71,7 +72,8 @@ def documentation() -> tuple[str, str, str]:
     About 3.3 million characters of English, formulas and examples in Python, by hundreds of authors
     (BSD-3-Clause; the scikit-learn developers). The files of the package, tests left out, are taken
     in the order of their names; of ten in a row the ninth is for validation, the tenth for the
-    test. Another version has another text, and a warning says so.
+    test. Another version has another text, and a warning says so. Where the book's own cannot be
+    installed, in a browser, a file beside this module holds the text, and scikit-learn is not read.
 
     Examples
     --------
@@ -79,6 +81,9 @@ def documentation() -> tuple[str, str, str]:
     >>> len(train) > 2_000_000, "regression" in test
     (True, True)
     """
+    kept = Path(__file__).with_name("documentation.json")
+    if kept.exists():
+        return tuple(json.loads(kept.read_text("utf-8")))  # type: ignore[return-value]
     root = Path(importlib.util.find_spec("sklearn").origin).parent  # type: ignore[union-attr, arg-type]
     files = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.py"))
     texts = [

@@ -662,3 +662,12 @@ def test_asking_again_is_cheap_and_keeps_nothing_alive():
 
 def test_the_trainer_itself_has_a_fingerprint():
     assert fingerprint(Trainer) == fingerprint(Trainer)
+
+
+def test_what_a_newer_python_leaves_in_a_class_does_not_count():
+    class Own:
+        pass
+
+    before = fingerprint(Own)
+    Own.__classdictcell__ = types.CellType({})
+    assert fingerprint(Own) == before

@@ -28,6 +28,12 @@ def test_another_text_is_said(monkeypatch):
     language.documentation.cache_clear()
 
 
+def test_a_text_that_lies_beside_the_module_is_taken(monkeypatch, tmp_path):
+    (tmp_path / "documentation.json").write_text('["to train", "to choose", "to judge"]', "utf-8")
+    monkeypatch.setattr(language, "__file__", str(tmp_path / "language.py"))
+    assert language.documentation.__wrapped__() == ("to train", "to choose", "to judge")
+
+
 def test_every_character_has_a_token_and_comes_back():
     assert language.encode(ALPHABET).tolist() == list(range(96))
     assert language.decode(language.encode(ALPHABET)) == ALPHABET

@@ -238,6 +238,18 @@ class TestSpelled:
         assert spelled(mine(body)) != spelled(mine(body.replace("2 *", "3 *")))
         assert spelled(Mine) != spelled(type("Mine", (Mine,), {"scale": 4}))
 
+    def test_what_python_3_14_makes_of_annotations_does_not_count(self):
+        first = mine("def half(self):\n    return 1.0")
+        before = spelled(first)
+        made = compile("lambda format: {}", "a cell", "eval")
+        first.__annotate_func__ = eval(made, {"__name__": "__main__"})
+        assert spelled(first) == before
+
+    def test_whole_numbers_of_the_machine_are_the_same_on_every_machine(self, monkeypatch):
+        wide = spelled(np.arange(3, dtype=np.int64))
+        monkeypatch.setattr(np, "intp", np.int32)
+        assert spelled(np.arange(3, dtype=np.int32)) == wide
+
     def test_options_of_the_library_at_their_defaults_are_not_said(self):
         assert spelled(SGD()) == spelled(SGD(momentum=0.0)) == "SGD()"
         assert spelled(SGD(momentum=0.5)) == "SGD(momentum=0.5)"

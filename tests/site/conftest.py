@@ -20,7 +20,7 @@ def built_pages():
     return sorted(
         path
         for path in SITE.rglob("*.html")
-        if path.name not in IGNORED and "_static" not in path.parts
+        if path.name not in IGNORED and not {"_static", "lite"} & set(path.parts)
     )
 
 
