@@ -145,6 +145,7 @@ replicate: $(READY) ## Run the chapters several times more, with everything draw
 
 records: $(READY) ## Train what the chapters' records lack; all of them from nothing is an hour or two (NOTEBOOKS=... for some)
 	PYTHONPATH="$$PYTHONPATH:$(CURDIR)/tests/notebooks" $(VENV)/bin/python tests/notebooks/records.py $(NOTEBOOKS)
+	$(VENV)/bin/python book/_ext/play_runs.py
 
 # Interrupted, it goes on where it was. `git checkout chapters/records` brings the book's own runs back.
 capstone: $(READY) ## Train the language model of the last chapter anew: half an hour of processor time

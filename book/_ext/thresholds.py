@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from docutils import nodes
+from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxRole
 
 ROUNDING = 1e-3  # A smaller number asks whether two results are the same.
@@ -99,7 +100,7 @@ class Count(SphinxRole):
             self.env.note_dependency(path.relative_to(folder).as_posix())
             kinds += thresholds(path.read_text("utf-8")).values()
         if self.text not in KINDS:
-            raise self.inliner.reporter.severe(f"thresholds: {self.text} is none of {KINDS}")
+            raise ExtensionError(f"thresholds: {self.text!r} is none of {KINDS}")
         return [nodes.Text(str(kinds.count(self.text)))], []
 
 
