@@ -1,10 +1,13 @@
-"""How many sentences of the chapters took their threshold from the top of the chapter, before its first run, and how many did not.
+"""Where the sentences of the chapters have their thresholds: at the chapter's top, before its first run, or in their own words.
 
 The code of each check is read, and that of the names in it: a number that something is compared with is a threshold.
 """
 
 import ast
 import json
+import math
+import re
+from itertools import product
 from pathlib import Path
 
 from docutils import nodes
@@ -13,7 +16,15 @@ from sphinx.util.docutils import SphinxRole
 
 ROUNDING = 1e-3  # A smaller number asks whether two results are the same.
 ORDERS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
-KINDS = ("top", "beside", "none")
+KINDS = ("top", "looked", "said", "beside", "none")
+LOOKED = "# Chosen after a first look"  # in a chapter's first cell, above the thresholds of which it is true
+WORDS = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+PARTS = "half third quarter fifth sixth seventh eighth ninth tenth"
+NUMBERS = {word: number for number, word in enumerate(WORDS.split(), start=1)}
+NUMBERS |= {word: 1 / number for number, word in enumerate(PARTS.split(), start=2)}
+NUMBERS |= {"twice": 2, "twentieth": 0.05, "hundredth": 0.01, "thousandth": 0.001}
+NUMBERS |= {"sixteenth": 1 / 16, "twenty": 20, "hundred": 100, "thousand": 1000, "million": 1e6}
+NUMBERS |= {"most": 0.5, "double": 2, "percent": 0.01}
 
 
 def trees(notebook):
@@ -24,6 +35,12 @@ def trees(notebook):
                 yield ast.parse("".join(cell["source"]))
             except SyntaxError:
                 continue
+
+
+def after_a_look(notebook):
+    """The lines of the first cell of code below the mark of what was chosen late."""
+    first = next(cell for cell in json.loads(notebook)["cells"] if cell["cell_type"] == "code")
+    return "".join(first["source"]).partition(LOOKED)[2].partition("\n")[2]
 
 
 def checks(tree):
@@ -66,27 +83,68 @@ def compared(condition, values):
                 ]
 
 
+def sizes(side):
+    """The numbers in one side of a comparison. A place in a list is none, nor is what a function is asked."""
+    if isinstance(side, ast.Constant):
+        yield from [side.value] * (type(side.value) in (int, float))
+    elif isinstance(side, ast.BinOp) and all(
+        isinstance(part, ast.Constant) for part in (side.left, side.right)
+    ):
+        yield eval(ast.unparse(side))  # two numbers, such as 1 / 3
+    else:
+        for part in ast.iter_child_nodes(side):
+            if isinstance(side, ast.Call) and part is not side.func:
+                continue
+            if not (isinstance(side, ast.Subscript) and part is side.slice):
+                yield from sizes(part)
+
+
+def names(sentence, number):
+    """Whether a sentence names a number: itself, as a part, a multiple or a percentage, up or down.
+
+    >>> [names("more than two thirds lower", number) for number in (2 / 3, 1 / 3, 0.4)]
+    [True, True, False]
+    >>> [names("within 15 % of it", number) for number in (1.15, 0.85, 1 / 1.15, 15, 1.5)]
+    [True, True, True, True, False]
+    """
+    words = re.findall(r"[a-z]+|\d[\d,]*(?:\.\d+)?", sentence.lower())
+    said = [
+        NUMBERS.get(re.sub("fold$|s$", "", word), NUMBERS.get(word))
+        if word.isalpha()
+        else float(word.replace(",", ""))
+        for word in words
+    ]
+    said = [value for value in said if value]
+    said += [value * times for value in said for times in (0.01, 100)]
+    said += [first * second for first, second in product(said, said)]
+    near = [way for value in said for way in (value, 1 - value, 1 + value)]
+    near += [1 / value for value in near if value]
+    return any(math.isclose(number, value) for value in near)
+
+
 def thresholds(notebook):
-    """For each sentence that a chapter checks: is its threshold at the top, beside its check, or has it none?"""
+    """For each sentence that a chapter checks where its threshold is: one of the KINDS.
+
+    At the top, before a first look or marked as chosen after one; in the sentence's own words; beside its check
+    alone; or nowhere.
+    """
     cells = list(trees(notebook))
     values, found = assigned(cells), {}
     constants = {name for name in assigned(cells[:1]) if name.isupper()}
+    looked = {name for name in assigned([ast.parse(after_a_look(notebook))]) if name.isupper()}
     for tree in cells:
         for sentence, condition in checks(tree):
             sides = list(compared(condition, values))
-            numbers = [
-                node.value
-                for side in sides
-                for node in ast.walk(side)
-                if isinstance(node, ast.Constant) and type(node.value) in (int, float)
-            ]
-            names = {node.id for side in sides for node in ast.walk(side) if type(node) is ast.Name}
-            if any(value not in (0, 1) and value >= ROUNDING for value in numbers):
-                kind = "beside"
-            else:
-                kind = "top" if names & constants else "none"
             text = sentence.value if isinstance(sentence, ast.Constant) else ast.unparse(sentence)
-            found[text] = kind
+            numbers = [number for side in sides for number in sizes(side)]
+            numbers = [number for number in numbers if number not in (0, 1) and number >= ROUNDING]
+            used = {node.id for side in sides for node in ast.walk(side) if type(node) is ast.Name}
+            if not all(names(text, number) for number in numbers):
+                found[text] = "beside"
+            elif used & constants:
+                found[text] = "looked" if used & looked else "top"
+            else:
+                found[text] = "said" if numbers else "none"
     return found
 
 
