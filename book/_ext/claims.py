@@ -6,6 +6,7 @@ there, so that nothing of it is written twice.
 
 import html
 import json
+import math
 import re
 from pathlib import Path
 
@@ -50,18 +51,47 @@ def read_records(app):
             app.claims[record["name"]] = record | {"page": page, "held": held}
 
 
+def repetitions(file):
+    """What each repetition of a chapter found."""
+    return list(json.loads(file.read_text("utf-8"))["repetitions"].values())
+
+
 def repeated(folder, chapter, record):
-    """How often a claim held with everything drawn anew: its verdict, and each of its sentences; None if not repeated."""
+    """How a claim came out with everything drawn anew; None if it was not repeated.
+
+    How often its verdict and each of its sentences held, and the means of each of its effects.
+    """
     file = folder / REPLICATIONS / f"{chapter}.json"
     if not file.exists():
         return None
-    runs = list(json.loads(file.read_text("utf-8"))["repetitions"].values())
+    runs = repetitions(file)
     same = sum(run["verdicts"].get(record["name"]) == record["verdict"] for run in runs)
     sentences = {
         confirm["sentence"]: sum(run["sentences"].get(confirm["sentence"], False) for run in runs)
         for confirm in record["confirms"]
     }
-    return {"runs": len(runs), "verdict": same, "sentences": sentences}
+    return {
+        "runs": len(runs),
+        "verdict": same,
+        "sentences": sentences,
+        "means": means(record, runs),
+    }
+
+
+def means(record, runs):
+    """For each effect of a claim that has an interval: its mean in each repetition that found one."""
+    found = [run["effects"].get(record["name"], {}) for run in runs]
+    return {
+        effect["what"]: [its[effect["what"]][0] for its in found if effect["what"] in its]
+        for effect in record["effects"]
+        if "mean" in effect
+    }
+
+
+def again(record, what):
+    """The least and the largest mean of an effect in the repetitions, as a text; nothing if there is none."""
+    found = (record["held"] or {}).get("means", {}).get(what)
+    return typeset(f", again {min(found):.3g} to {max(found):.3g}") if found else ""
 
 
 def find(directive, name):
@@ -149,6 +179,7 @@ class VerdictBox(SphinxDirective):
         for record in claims:
             if record["held"]:
                 box += how_often(record, len(claims) > 1)
+                box += how_large(record)
         box += nodes.raw("", "</details>", format="html")
         return [box]
 
@@ -173,7 +204,8 @@ class Ledger(SphinxDirective):
         group += body
         for record in claims:
             effects = [
-                f"{effect['what']}: {typeset(effect['text'])}" for effect in record["effects"]
+                f"{effect['what']}: {typeset(effect['text'])}{again(record, effect['what'])}"
+                for effect in record["effects"]
             ]
             sentences = [confirm["sentence"] for confirm in record["confirms"]]
             held = record["held"]
@@ -256,27 +288,65 @@ def how_often(record, named):
     return words
 
 
-class Replications(SphinxDirective):
-    """A table of the chapters: how many sentences held every time with everything drawn anew, and which did not."""
+def how_large(record):
+    """The effects of a claim that were found again: in the chapter's run, and from the least to the largest of the repetitions."""
+    found = nodes.bullet_list()
+    for effect in record["effects"]:
+        if range_of_means := again(record, effect["what"]):
+            text = f"{effect['what']}: {typeset(effect['text'])}{range_of_means}"
+            found += nodes.list_item("", words(text))
+    return [found] if found.children else []
+
+
+def captured(record, runs):
+    """How many means of the repetitions lie in the interval that a claim has from the chapter's run, and how many there are."""
+    intervals = {effect["what"]: effect for effect in record["effects"]}
+    inside = [
+        intervals[what].get("low", -math.inf) <= mean <= intervals[what].get("high", math.inf)
+        for what, found in means(record, runs).items()
+        for mean in found
+    ]
+    return sum(inside), len(inside)
+
+
+class Captured(SphinxRole):
+    """How many means of all repetitions there are, how many lie in their interval, and the share in per cent."""
 
     def run(self):
         folder = Path(self.env.srcdir)
-        heads = ("chapter", "held every time", "held less often")
+        pairs = []
+        for record in self.env.app.claims.values():
+            file = folder / REPLICATIONS / f"{Path(record['page']).stem}.json"
+            if find(self, record["name"])["held"]:
+                pairs.append(captured(record, repetitions(file)))
+        inside, total = map(sum, zip(*pairs, strict=True))
+        values = {"means": f"{total:,}", "inside": f"{inside:,}", "share": f"{inside / total:.0%}"}
+        if self.text not in values:
+            raise ExtensionError(f"captured: {self.text!r} is none of {', '.join(values)}")
+        return [nodes.Text(values[self.text])], []
+
+
+class Replications(SphinxDirective):
+    """A table of the chapters with everything drawn anew: which sentences held, and how many means fell into their interval."""
+
+    def run(self):
+        folder = Path(self.env.srcdir)
+        heads = ("chapter", "held every time", "means in their interval", "held less often")
         table = nodes.table()
         group = nodes.tgroup(cols=len(heads))
         table += group
-        for width in (28, 12, 60):
+        for width in (24, 10, 12, 54):
             group += nodes.colspec(colwidth=width)
         group += nodes.thead("", row([words(head)] for head in heads))
         body = nodes.tbody()
         group += body
         chapters = [page for page in self.env.found_docs if page.startswith("chapters/")]
         pages = {Path(page).stem: page for page in chapters}
-        totals = [0, 0]
+        totals = [0, 0, 0, 0]
         files = (folder / REPLICATIONS).glob("*.json")
         for file in sorted(files, key=lambda file: pages[file.stem]):
             self.env.note_dependency(file.relative_to(folder).as_posix())
-            runs = list(json.loads(file.read_text("utf-8"))["repetitions"].values())
+            runs = repetitions(file)
             sentences = dict.fromkeys(s for run in runs for s in run["sentences"])
             held = {s: sum(run["sentences"].get(s, False) for run in runs) for s in sentences}
             often = nodes.bullet_list()
@@ -286,11 +356,21 @@ class Replications(SphinxDirective):
                         "", words(f"{held[sentence]} of {len(runs)}: {sentence}")
                     )
             always = sum(count == len(runs) for count in held.values())
-            totals = [totals[0] + len(held), totals[1] + always]
+            claims = self.env.app.claims.values()
+            pairs = [captured(each, runs) for each in claims if each["page"] == pages[file.stem]]
+            inside, drawn = map(sum, zip(*pairs, strict=True))
+            counts = (always, len(held), inside, drawn)
+            totals = list(map(sum, zip(totals, counts, strict=True)))
             link = page_link(self.env, pages[file.stem])
             cells = [[nodes.paragraph("", "", link)], [words(f"{always} of {len(held)}")]]
+            cells += [[words(f"{inside} of {drawn}" if drawn else "")]]
             body += row([*cells, [often] if often.children else [words("")]])
-        last = ("all together", f"{totals[1]} of {totals[0]}", "")
+        last = (
+            "all together",
+            f"{totals[0]} of {totals[1]}",
+            f"{totals[2]:,} of {totals[3]:,}",
+            "",
+        )
         body += row([words(text)] for text in last)
         return [table]
 
@@ -302,7 +382,7 @@ def say_how_often(app, doctree):
     if not page.startswith("chapters/") or not file.exists():
         return
     app.env.note_dependency(file.relative_to(app.srcdir).as_posix())
-    runs = list(json.loads(file.read_text("utf-8"))["repetitions"].values())
+    runs = repetitions(file)
 
     def counted(line):
         found = [run["sentences"][line[1]] for run in runs if line[1] in run["sentences"]]
@@ -368,6 +448,7 @@ def setup(app):
     app.connect("html-page-context", add_script)
     app.connect("build-finished", publish)
     app.add_role("claim", ClaimRole())
+    app.add_role("captured", Captured())
     app.add_directive("verdict", VerdictBox)
     app.add_directive("ledger", Ledger)
     app.add_directive("replications", Replications)

@@ -1,4 +1,4 @@
-"""Run chapters again with everything drawn anew, and keep which of their sentences held.
+"""Run chapters again with everything drawn anew, and keep which of their sentences held, and their effects.
 
     python tests/notebooks/replicate.py [--jobs N] NOTEBOOK...
 
@@ -31,6 +31,7 @@ KEPT = ROOT / "chapters" / "records" / "replications"
 REPETITIONS = range(1, 11)
 STRIDE = 1000  # no chapter has a seed of a thousand or more
 SPLITS = ("digits", "diabetes", "breast_cancer")
+ENDS = ("mean", "low", "high")
 SENTENCE = re.compile(r"^(Confirmed|NOT CONFIRMED in this run): (.*)$", re.MULTILINE)
 
 
@@ -86,7 +87,11 @@ def key(notebook):
 
 
 def found(notebook):
-    """What an executed chapter says: a dict from each sentence to whether it holds, one from each claim to its verdict."""
+    """What an executed chapter says.
+
+    A dict from each sentence to whether it holds, one from each claim to its verdict, and one from each
+    claim to its effects: the mean and the ends of each interval.
+    """
     outputs = [output for cell in code_of(notebook) for output in cell.outputs]
     texts = [
         output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs
@@ -95,7 +100,15 @@ def found(notebook):
     for said, sentence in SENTENCE.findall("\n".join(texts)):
         holds[sentence] = holds.get(sentence, True) and said == "Confirmed"
     records = [output["data"][MIME] for output in outputs if MIME in output.get("data", {})]
-    return holds, {record["name"]: record["verdict"] for record in records}
+    effects = {
+        record["name"]: {
+            effect["what"]: [effect[end] for end in ENDS]
+            for effect in record["effects"]
+            if set(ENDS) <= effect.keys()
+        }
+        for record in records
+    }
+    return holds, {record["name"]: record["verdict"] for record in records}, effects
 
 
 def repeated(path, repetition):
@@ -111,8 +124,7 @@ def repeated(path, repetition):
         chapter = Path(folder) / "chapter"
         chapter.mkdir()
         store.execute(notebook, chapter)
-    holds, verdicts = found(notebook)
-    return {"sentences": holds, "verdicts": verdicts}
+    return dict(zip(("sentences", "verdicts", "effects"), found(notebook), strict=True))
 
 
 def tried(path, repetition, code):
@@ -153,12 +165,26 @@ def keep(path, results, code):
 
 
 def differing(kept, again):
-    """The sentences and claims of which two runs of one repetition say different things."""
-    return [
+    """The sentences, claims and effects of which two runs of one repetition say different things.
+
+    On another processor the last digits of an effect are others: it has to lie in the interval.
+    """
+    said = [
         name
         for part in ("sentences", "verdicts")
         for name in kept[part].keys() | again[part].keys()
         if kept[part].get(name) != again[part].get(name)
+    ]
+    before, now = (
+        {(name, what): ends for name, its in run["effects"].items() for what, ends in its.items()}
+        for run in (kept, again)
+    )
+    return said + [
+        f"{name}: {what}"
+        for name, what in before.keys() | now.keys()
+        if (name, what) not in before
+        or (name, what) not in now
+        or not before[name, what][1] <= now[name, what][0] <= before[name, what][2]
     ]
 
 

@@ -35,8 +35,9 @@ def test_every_chapter_was_repeated_as_it_is_now(name):
     kept = record(name)
     assert list(kept) == list(replicate.REPETITIONS)
     notebook = store.read((ROOT / name).read_text("utf-8"))
-    sentences, verdicts = replicate.found(notebook)
+    sentences, verdicts, effects = replicate.found(notebook)
     for result in kept.values():
+        assert result["effects"].keys() == effects.keys()
         assert result["sentences"].keys() == sentences.keys()
         assert result["verdicts"].keys() == verdicts.keys()
 
@@ -50,11 +51,15 @@ def test_a_repetition_that_is_drawn_says_the_same_again():
 def test_a_spoiled_record_differs():
     kept = record(ALL[0])[1]
     sentence, claim = next(iter(kept["sentences"])), next(iter(kept["verdicts"]))
+    what, ends = next(iter(kept["effects"][claim].items()))
+    moved = {what: [ends[2] + 1e-3, *ends[1:]], "one more": [1, 0, 2]}
     spoiled = {
         "sentences": kept["sentences"] | {sentence: not kept["sentences"][sentence]},
         "verdicts": kept["verdicts"] | {claim: "refuted, perhaps"},
+        "effects": kept["effects"] | {claim: kept["effects"][claim] | moved},
     }
-    assert sorted(replicate.differing(kept, spoiled)) == sorted([sentence, claim])
+    found = [sentence, claim, f"{claim}: {what}", f"{claim}: one more"]
+    assert sorted(replicate.differing(kept, spoiled)) == sorted(found)
     assert replicate.differing(kept, kept) == []
 
 
@@ -63,7 +68,7 @@ def test_a_record_goes_stale_with_the_chapters_code(tmp_path, monkeypatch):
     monkeypatch.setattr(replicate, "KEPT", tmp_path)
     path = tmp_path / "chapter.ipynb"
     path.write_text(store.write(notebook), "utf-8")
-    result = {"sentences": {"it does": True}, "verdicts": {"C99": "supported"}}
+    result = {"sentences": {"it does": True}, "verdicts": {"C99": "supported"}, "effects": {}}
     replicate.keep(path, {2: result}, replicate.key_of(path))
     assert replicate.kept(path) == {2: result}
     notebook.cells[0].source += "\n\nOther words."
@@ -111,4 +116,4 @@ def test_a_sentence_said_twice_holds_if_it_held_both_times():
         store.nbformat.v4.new_output("stream", name="stdout", text=text) for text in texts
     ]
     notebook = store.nbformat.v4.new_notebook(cells=[cell])
-    assert replicate.found(notebook) == ({"a": False, "b": True}, {})
+    assert replicate.found(notebook) == ({"a": False, "b": True}, {}, {})
