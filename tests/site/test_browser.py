@@ -38,16 +38,29 @@ CUT = """[...document.querySelectorAll('.formula, .formula *, span.math, span.ma
     box => box.scrollWidth > box.clientWidth + 1 && box.checkVisibility()
         && ['auto', 'scroll', 'hidden'].includes(getComputedStyle(box).overflowX)
         && !box.classList.contains('wide')).map(box => box.outerHTML.slice(0, 120))"""
-# The words of code have the colours of their classes, so one of each kind stands for thousands.
-HIDE_REPEATED_WORDS = """() => {
-    const seen = new Set()
-    for (const word of document.querySelectorAll('pre span')) {
-        const kind = word.parentElement.className + '/' + word.className
-        if (!word.checkVisibility()) continue
-        if (seen.has(kind)) word.style.display = 'none'
-        seen.add(kind)
+# Texts whose elements are of the same tags and classes all the way up have the same colours: one of each kind stands for all.
+TAKE_REPEATED_TEXTS = """() => {
+    const kinds = new Map(), seen = new Set(), texts = []
+    const kind = (element) => {
+        if (!element) return ''
+        if (!kinds.has(element)) {
+            const stripe = element.tagName === 'TR' ? element.rowIndex % 2 : ''
+            const own = [element.tagName, stripe, element.className, element.style.cssText].join(' ')
+            kinds.set(element, kind(element.parentElement) + ' / ' + own)
+        }
+        return kinds.get(element)
     }
+    const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)
+    while (walk.nextNode()) texts.push(walk.currentNode)
+    const shown = texts.filter(text => text.data.trim() && text.parentElement.checkVisibility())
+    window.taken = shown.filter(text => {
+        const before = seen.has(kind(text.parentElement))
+        seen.add(kind(text.parentElement))
+        return before
+    }).map(text => [text, text.data])
+    for (const [text] of window.taken) text.data = ''
 }"""
+GIVE_BACK = "() => { for (const [text, data] of window.taken) text.data = data }"
 
 
 @pytest.fixture(scope="session")
@@ -103,15 +116,14 @@ def inspect(browser, axe, path, widths=tuple(SCHEMES), frame=True):
             looks.append((other, FRAME, COLOURS))
         for scheme, where, rules in looks:
             if rules is COLOURS:
-                tab.evaluate(HIDE_REPEATED_WORDS)
+                tab.evaluate(TAKE_REPEATED_TEXTS)
             tab.emulate_media(color_scheme=scheme)
             tab.evaluate("scheme => { document.documentElement.dataset.theme = scheme }", scheme)
             for violation in tab.evaluate(AXE, [where, rules])["violations"]:
                 places = "; ".join(node["html"][:160] for node in violation["nodes"][:3])
                 found.append(f"{width}, {scheme}: axe {violation['id']}: {places}")
-        tab.evaluate(
-            "() => document.querySelectorAll('pre span').forEach(word => { word.style.display = '' })"
-        )
+            if rules is COLOURS:
+                tab.evaluate(GIVE_BACK)
     tab.close()
     return found
 
@@ -131,6 +143,14 @@ BAD = """<!DOCTYPE html><html lang="en"><head><title>t</title><style>p {{ color:
         (
             "<pre><span>b</span><span>b</span><span style='color: #eee' class='k'>pale word</span></pre>",
             "pale word",
+        ),
+        (
+            "<table><tr><td>a<tr style='color: #eee'><td>pale row<tr><td>a<tr><td>a</table>",
+            "pale row",
+        ),
+        (
+            "<style>tr:nth-child(even) { color: #eee }</style><table><tr><td>a<tr><td>pale</table>",
+            "<td>pale",
         ),
         (
             "<div hidden><pre><span class='k'>b</span></pre></div><pre><span style='color: #eee' class='k'>pale word</span></pre>",
