@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "tests" / "mutants.md"
 WORK = ROOT / "_build" / "mutants"
 NEW = "Not explained yet."
+FOUND = ("killed", "timeout", "segfault")
 TYPED = tuple(
     f"trainlab.{module}"
     for module in ("checks", "evidence", "losses", "numerics", "optimizers", "schedules")
@@ -125,7 +126,7 @@ def try_all(patterns):
 
 
 def try_twice():
-    """Try every fault with its module's own tests, and what survives them with every test that reaches it.
+    """Try every fault with its module's own tests, and what survives them and is not explained with every test that reaches it.
 
     To collect a thousand tests takes longer than to find a fault with the first of them.
     """
@@ -143,11 +144,26 @@ def try_twice():
         STATS.write_text(json.dumps(stats))
     if status:
         return status
-    change_ends(lambda name, code: None if code == 0 and name not in tried else code)
+    left = not_explained(survivors([])) - tried
+    change_ends(lambda name, code: None if code == 0 and name in left else code)
     status = try_all([])
-    survivors = [name for name, _, end in results([]) if end == "survived"]
-    TRIED.write_text(json.dumps(survivors))
+    TRIED.write_text(json.dumps(sorted(tried | left)))
     return status
+
+
+def survivors(patterns):
+    """From mutmut's name of each fault that was tried and not found to what the page says of it."""
+    return {
+        name: described(name, path)
+        for name, path, end in results(patterns)
+        if end not in (*FOUND, "not checked")
+    }
+
+
+def not_explained(faults):
+    """The names of those that the page does not explain; if it explains some of several alike, of all of these."""
+    new = Counter(compare(PAGE.read_text("utf-8"), list(faults.values()))[1])
+    return {name for name, fault in faults.items() if new[fault]}
 
 
 def described(name, path):
@@ -253,29 +269,21 @@ def main(patterns):
         return status
     ends = list(results(patterns))
     count = Counter(end for _, _, end in ends)
-    names = {
-        name: described(name, path)
-        for name, path, end in ends
-        if end not in ("killed", "timeout", "segfault", "not checked")
-    }
-    page = PAGE.read_text("utf-8")
-    unexplained = Counter(compare(page, list(names.values()))[1])
-    looked_at = [name for name, fault in names.items() if unexplained[fault]]
+    names = survivors(patterns)
+    looked_at = sorted(not_explained(names))
     with ThreadPoolExecutor(2) as pool:
         late = [
             name for name, found in zip(looked_at, pool.map(found_by_types, looked_at)) if found
         ]
-    survivors = [fault for name, fault in names.items() if name not in late]
-    kept, new = compare(page, survivors)
+    faults = [fault for name, fault in names.items() if name not in late]
+    page = PAGE.read_text("utf-8")
+    kept, new = compare(page, faults)
     print("\n".join(f"- `{place}`: `` {line} ``" for place, line in new))
-    tried, found = (
-        len(ends) - count["not checked"],
-        len(late) + count["killed"] + count["timeout"] + count["segfault"],
-    )
+    tried, found = (len(ends) - count["not checked"], len(late) + sum(count[end] for end in FOUND))
     if not patterns and not count["not checked"]:
         run = (
             f"The last whole run tried {tried:,} faults: **{found:,} were found ({found / tried:.1%}), "
-            f"{count['timeout']} of them by running out of time, and {len(survivors)} were not.**"
+            f"{count['timeout']} of them by running out of time, and {len(faults)} were not.**"
         )
         PAGE.write_text(rewritten(page, run, kept, new), "utf-8")
         print(
@@ -286,7 +294,7 @@ def main(patterns):
             f"{count['not checked']} faults were not tried: run it again, and it goes on where it was."
         )
     print(
-        f"{tried} faults, {found} found, {len(survivors)} survivors, {len(new)} of them not explained in tests/mutants.md"
+        f"{tried} faults, {found} found, {len(faults)} survivors, {len(new)} of them not explained in tests/mutants.md"
     )
     return 1 if new or count["not checked"] else 0
 
