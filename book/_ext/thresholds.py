@@ -67,6 +67,15 @@ def assigned(cells):
     return found
 
 
+def answers(value):
+    """Whether an expression is true or false, or several such: what a name in a condition may stand for."""
+    if isinstance(value, ast.Call):
+        return ast.unparse(value.func).split(".")[-1] in ("all", "any", "bool")
+    if isinstance(value, ast.Tuple):
+        return all(map(answers, value.elts))
+    return isinstance(value, (ast.Compare, ast.BoolOp, ast.UnaryOp))
+
+
 def compared(condition, values):
     """All that is compared by size in a condition, and in what its names were set to."""
     seen, left = set(), [condition]
@@ -79,7 +88,7 @@ def compared(condition, values):
                 left += [
                     value
                     for value in values.get(node.id, ())
-                    if isinstance(value, (ast.Compare, ast.BoolOp, ast.UnaryOp))
+                    if answers(value)
                 ]
 
 
