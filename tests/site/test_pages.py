@@ -3,6 +3,7 @@
 import gzip
 import html
 import json
+import math
 import re
 import sys
 from functools import cache
@@ -106,6 +107,30 @@ def words(text):
 SECTIONS = """1 2 2.1 2.1.1 2.1.2 2.1.3 2.2 2.2.1 2.2.2 2.2.3 3 3.1 3.1.1 3.1.1.1 3.1.1.2 3.1.1.3 3.1.2 3.2 3.2.1 3.2.2 3.2.3
     4 4.1 4.1.1 4.1.1.1 4.1.1.2 4.1.1.3 4.1.2 4.2 4.2.1 4.2.2 4.2.3
     5 5.1 5.1.1 5.1.2 5.1.3 5.1.4 5.2 5.2.1 5.2.2 5.2.3 5.2.4 6 6.1 6.2 6.3 6.4 7""".split()
+
+
+def test_the_means_of_the_repetitions_stand_beside_the_intervals(site):
+    claims = json.loads((site / "book" / "claims.json").read_text("utf-8"))
+    ledger, trust = (
+        words(re.sub(r"<[^>]+>|\s+", " ", (site / "book" / f"{name}.html").read_text("utf-8")))
+        for name in ("claims", "trust")
+    )
+    inside = total = 0
+    for claim in claims:
+        kept = ROOT / "chapters/records/replications" / f"{Path(claim['page']).stem}.json"
+        runs = json.loads(kept.read_text("utf-8"))["repetitions"].values() if kept.exists() else ()
+        for effect in claim["effects"]:
+            found = [run["effects"][claim["name"]].get(effect["what"]) for run in runs]
+            means = [ends[0] for ends in found if ends]
+            if not means or "mean" not in effect:
+                continue
+            total += len(means)
+            low, high = effect.get("low", -math.inf), effect.get("high", math.inf)
+            inside += sum(low <= mean <= high for mean in means)
+            numbers = typeset(f"{effect['text']}, again {min(means):.3g} to {max(means):.3g}")
+            assert words(f"{effect['what']}: {numbers}") in ledger
+    assert 0 < inside < total and f" {inside:,} of {total:,} " in trust
+    assert f" {inside / total:.0%}" in trust
 
 
 def test_every_section_of_the_article_is_found_by_its_number(site):
