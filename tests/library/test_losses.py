@@ -1124,6 +1124,8 @@ def test_a_sum_of_short_floats_is_made_in_long_ones(dtype):
     x = np.array([2.0**24] + [1.0] * 7, dtype)
     assert losses.absolute_error(x, 0 * x, reduction="sum").value == 2.0**24 + 7
     assert losses.absolute_error(x, 0 * x, weights=np.ones(8)).value == (2.0**24 + 7) / 8
+    # Nor are weights lost from their total.
+    assert losses.absolute_error(np.ones_like(x), 0 * x, weights=x).value == 1
 
 
 @pytest.mark.parametrize(
@@ -1139,6 +1141,16 @@ def test_a_mean_is_finite_where_its_sum_is_not(weights, largest):
         INF,
         pytest.approx(1.7e-11),
     )
+
+
+@pytest.mark.parametrize("count", [3, 7])
+def test_a_mean_of_the_largest_numbers_is_in_its_place_between_them(count):
+    # Divided by 3 and added up it is infinite; divided by 7 it comes out too small.
+    largest = np.finfo(np.float64).max
+    x = np.full(count, largest)
+    assert losses.absolute_error(x, 0 * x).value == largest
+    x = np.array([largest, 0, largest, largest])
+    assert losses.absolute_error(x, 0 * x).value == pytest.approx(0.75 * largest, rel=1e-15)
 
 
 def test_weights_of_any_size_give_the_same_mean():
@@ -1217,6 +1229,7 @@ LINEAR_OPTIONS = [
     {"reduction": "sum"},
     {"label_smoothing": 0.1, "z_loss": 0.01},
     {"ignore_index": [3, -1]},
+    {"ignore_index": 3, "reduction": "sum"},
     {"weights": True, "ignore_index": 2},
     {"weights": True, "reduction": "sum"},
 ]
@@ -1322,6 +1335,12 @@ def test_rows_that_do_not_count_cost_nothing_and_change_nothing():
     assert nothing.value == 0 and not nothing.gradient.any() and not nothing.matrix_gradient.any()
 
 
+def test_a_mean_over_rows_is_finite_where_its_sum_is_not():
+    # Each loss is the difference of its logits, 1e308 and 0.
+    found = losses.linear_cross_entropy([[1e308], [1e308]], [[1.0], [0.0]], [1, 1])
+    assert found.value == 1e308 and found.gradient.tolist() == [[0.5], [0.5]]
+
+
 def test_one_row_without_an_axis_of_examples_has_a_loss():
     found = losses.linear_cross_entropy([1.0, 2.0], [[0.0, 0.0], [0.0, 0.0]], 1)
     assert found.value == pytest.approx(math.log(2)) and type(found.value) is float
@@ -1389,6 +1408,12 @@ ONES = np.ones((4, 2))
             ValueError,
             "all 4 labels equal ignore_index=0: nothing is left to average",
         ),
+        (
+            {"labels": [0, 0, 1, 1], "ignore_index": 0, "weights": [1, 1, 0, 0]},
+            ValueError,
+            "weights must not all be zero: a weighted mean would divide by zero",
+        ),
+        ({"matrix": [["a", "b"]]}, TypeError, "matrix must be real numbers, received dtype <U1"),
         ({"label_smoothing": 1.0}, ValueError, "label_smoothing must be below 1, received 1.0"),
         (
             {"rows": np.array([[1, 1], [1, 1], [1, 1], [-3e38, 1]], np.float32)},
@@ -1399,6 +1424,11 @@ ONES = np.ones((4, 2))
             {"rows": np.float32(ONES), "matrix": [[1e300, 0.0]]},
             ValueError,
             "matrix must fit float32, received 1e+300 at index (0, 0)",
+        ),
+        (
+            {"rows": np.float32(ONES), "weights": [1.0, 1.0, 1e300, 1.0]},
+            ValueError,
+            "weights must fit float32, received 1e+300 at index (2,)",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -1,5 +1,6 @@
 """Updates worked out by hand, and against other ways of writing the same method."""
 
+import itertools
 import math
 import re
 import warnings
@@ -8,7 +9,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from trainlab.buffers import pack
+from trainlab.buffers import empty_like, pack
 from trainlab.callbacks import Evaluation
 from trainlab.losses import softmax_cross_entropy, squared_error
 from trainlab.models import MLP, Linear
@@ -204,6 +205,22 @@ def test_adams_wrong_options_are_refused_and_named(make, message):
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize(
+    "kind, options",
+    [
+        (SGD, {"momentum": 0.5, "weight_decay": 0.25}),
+        (Adam, {"beta1": 0.5, "beta2": 0.75, "epsilon": 0.125}),
+        (AdamW, {"beta1": 0.5, "beta2": 0.75, "epsilon": 0.125, "weight_decay": 0.25}),
+        (ScheduleFreeAdamW, {"beta1": 0.5, "weight_decay": 0.25}),
+        (Muon, {"momentum": 0.5, "beta1": 0.75, "beta2": 0.25, "epsilon": 0.125, "steps": 3}),
+    ],
+)
+def test_numbers_of_numpy_are_stored_as_pythons(kind, options):
+    given = {name: np.asarray(value)[()] for name, value in options.items()}
+    assert all(isinstance(value, np.generic) for value in given.values())
+    assert repr(kind(**given)) == repr(kind(**options))
+
+
 # --- All of them ---------------------------------------------------------------------------------
 
 OPTIMIZERS = [
@@ -276,6 +293,27 @@ def test_the_type_of_the_rate_does_not_change_a_float32_update(rate):
     )
 
 
+@pytest.mark.parametrize(
+    "rates",
+    [np.array([16, 20], np.int8), np.array([0, 1], np.uint8)],
+    ids=lambda rates: rates.dtype.name,
+)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS + MUONS + FREE, ids=repr)
+def test_the_type_of_the_rates_of_replicas_does_not_change_an_update(optimizer, rates):
+    rng = np.random.default_rng(0)
+    start = {"W": rng.normal(size=(2, 4, 3)), "b": rng.normal(size=(2, 3))}
+    gradients = {name: rng.normal(size=value.shape) for name, value in start.items()}
+    found = []
+    for each in (rates, rates.astype(np.float64)):
+        params = copies(start)
+        state = optimizer.init(params)
+        for _ in range(2):
+            optimizer.update(params, gradients, state, each)
+        found.append(params | state)
+    for name, value in found[0].items():
+        np.testing.assert_array_equal(value, found[1][name])
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 def test_parameters_and_state_change_in_place_and_gradients_do_not_change(optimizer):
     params, gradient = {"w": np.array([1.0])}, {"w": np.array([2.0])}
@@ -322,6 +360,20 @@ def test_an_update_into_other_arrays_is_the_update_in_place_and_leaves_the_old_v
             assert all(np.array_equal(expected[name], found[name]) for name in expected)
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS + MUONS + FREE, ids=repr)
+def test_an_update_into_views_of_the_parameters_is_the_update_in_place(optimizer):
+    rng = np.random.default_rng(0)
+    here = {"W": rng.normal(size=(4, 3)), "b": rng.normal(size=3)}
+    gradients = {name: rng.normal(size=value.shape) for name, value in here.items()}
+    seen = copies(here)
+    views = {name: value[:] for name, value in seen.items()}
+    optimizer.update(here, gradients, optimizer.init(here), 0.1)
+    state = optimizer.init(seen)
+    optimizer.update(seen, gradients, state, 0.1, out=(views, state))
+    for name, value in here.items():
+        np.testing.assert_array_equal(seen[name], value)
+
+
 def test_two_states_are_independent_and_start_at_zero():
     optimizer, params = SGD(0.9), {"w": np.ones(2, np.float32)}
     first, second = optimizer.init(params), optimizer.init(params)
@@ -365,6 +417,18 @@ def test_float16_is_computed_in_float32_and_rounded_once(optimizer):
         single["w"][...] = single["w"].astype(np.float16)
         np.testing.assert_array_equal(half["w"], single["w"])
     assert half["w"].dtype == np.float16
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS + MUONS + FREE, ids=repr)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("arrange", [copies, pack])
+def test_the_state_is_wide_and_its_updates_are_whole_numbers(optimizer, dtype, arrange):
+    params = arrange({"W": np.ones((2, 2), dtype), "b": np.ones(2, dtype)})
+    # The rates whose squares are summed are not of the parameters' type.
+    types = {"updates": np.int64, "squares": np.float64}
+    wide = np.float64 if dtype is np.float64 else np.float32
+    for name, value in optimizer.init(params).items():
+        assert value.dtype == types.get(name.split("/")[0], wide), name
 
 
 @pytest.mark.parametrize("gradient", [0.0, 1e-4, 1e4])
@@ -446,6 +510,16 @@ REFUSALS = [
         "rate must be finite and at least 0, received nan",
     ),
     (
+        {"rate": np.array([0.1, -0.2])},
+        ValueError,
+        "rate must be finite and at least 0, received -0.2",
+    ),
+    (
+        {"rate": np.array([0.1, np.inf])},
+        ValueError,
+        "rate must be finite and at least 0, received inf",
+    ),
+    (
         {"rate": np.array([0.1, 0.2])},
         ValueError,
         "a rate of shape (2,) is one for each replica, the parameter 'w' has shape (5,)",
@@ -485,6 +559,23 @@ REFUSALS = [
         ValueError,
         "out must hold 'b' as float64 of shape (1,), received float32 of shape (1,)",
     ),
+    # Gradients and room that fit each other, and not the parameters.
+    (
+        {
+            "gradients": UPDATE["gradients"] | {"b": np.ones((2, 1))},
+            "out": ({"w": np.ones(5), "b": np.ones((2, 1))}, {}),
+        },
+        ValueError,
+        "the gradient of 'b' has shape (2, 1), the parameter (1,)",
+    ),
+    (
+        {
+            "gradients": UPDATE["gradients"] | {"b": np.ones(1, np.float32)},
+            "out": ({"w": np.ones(5), "b": np.zeros(1, np.float32)}, {}),
+        },
+        ValueError,
+        "out must hold 'b' as float64 of shape (1,), received float32 of shape (1,)",
+    ),
 ]
 
 
@@ -499,6 +590,27 @@ def test_a_wrong_update_is_refused_and_named_and_changes_nothing(
         optimizer.update(state=state, **call)
     assert str(caught.value) == message
     assert (UPDATE["params"]["w"] == 1).all() and not any(value.any() for value in state.values())
+
+
+@pytest.mark.parametrize(
+    "masked",
+    [
+        which
+        for count in (1, 2, 3)
+        for which in itertools.combinations(["params", "gradients", "out"], count)
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("optimizer", [SGD(), AdamW(), ScheduleFreeAdamW()], ids=repr)
+def test_masked_arrays_are_refused_wherever_they_come(optimizer, masked):
+    arrays = {name: np.ones(3) for name in ("params", "gradients", "out")}
+    state = optimizer.init({"w": arrays["params"]})
+    arrays |= {name: np.ma.array(arrays[name], mask=[True, False, False]) for name in masked}
+    params, gradients, out = ({"w": array} for array in arrays.values())
+    what = "gradient of" if masked[0] == "gradients" else "parameter"
+    with pytest.raises(TypeError, match=f"^the {what} 'w' must be a NumPy array, received Masked"):
+        optimizer.update(params, gradients, state, 0.1, out=(out, copies(state)))
+    assert all((array == 1).all() for array in arrays.values())
 
 
 def test_read_only_parameters_are_updated_elsewhere_or_not_at_all():
@@ -594,6 +706,31 @@ def test_a_group_with_a_rate_is_an_optimizer_with_that_rate_and_a_rate_of_zero_f
 def test_replicas_with_groups_are_each_replica_alone(optimizer):
     test_one_rate_for_each_replica_is_each_replica_alone(optimizer, np.float64)
     test_one_rate_for_each_replica_is_each_replica_alone(optimizer, np.float32)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        SGD(0.9, weight_decay=0.1, groups=[Group("b", 0.3, 0.2)]),
+        Adam(groups=[Group("b", 0.3)]),
+        AdamW(groups=[Group("b", 0.3, 0.2)]),
+    ],
+    ids=repr,
+)
+def test_groups_in_one_buffer_are_groups_in_single_arrays(optimizer):
+    rng = np.random.default_rng(0)
+    plain = {"W": rng.normal(size=(4, 3)), "b": rng.normal(size=3)}
+    packed = pack(plain)
+    plain_state, state = optimizer.init(plain), optimizer.init(packed)
+    for _ in range(3):
+        gradients = {name: rng.normal(size=value.shape) for name, value in plain.items()}
+        given = packed.like()
+        for name, value in gradients.items():
+            given[name][...] = value
+        optimizer.update(plain, gradients, plain_state, 0.1)
+        optimizer.update(packed, given, state, 0.1)
+    for name, value in plain.items():
+        np.testing.assert_array_equal(packed[name], value)
 
 
 @pytest.mark.parametrize(
@@ -888,6 +1025,27 @@ def test_a_lost_replica_of_muon_leaves_the_others_as_they_are():
     assert all(np.array_equal(each[0], found[0][0]) for each in found)
 
 
+def test_a_stack_of_more_matrices_than_rows_moves_as_each_alone():
+    optimizer = Muon(matrices="W")
+    start, gradient = np.random.default_rng(0).normal(size=(2, 7, 2, 3))
+    together = {"W": start.copy()}
+    optimizer.update(together, {"W": gradient}, optimizer.init(together), 0.1)
+    for found, first, slope in zip(together["W"], start, gradient):
+        alone = {"W": first.copy()}
+        optimizer.update(alone, {"W": slope}, optimizer.init(alone), 0.1)
+        np.testing.assert_array_equal(found, alone["W"])
+
+
+def test_matrices_of_gradients_that_are_not_finite_or_overflow_make_no_warning():
+    largest = np.finfo(np.float64).max
+    params, optimizer = {"W": np.ones((4, 1, 1))}, Muon(matrices="W")
+    state = optimizer.init(params)
+    for sign in (1, 1, -1):
+        gradient = np.array([sign * np.inf, np.nan, largest, 1]).reshape(4, 1, 1)
+        optimizer.update(params, {"W": gradient}, state, 0.1)
+    assert np.isfinite(params["W"]).ravel().tolist() == [False, False, False, True]
+
+
 def test_muon_is_a_value_and_says_what_it_is():
     assert repr(Muon()) == (
         "Muon(momentum=0.95, nesterov=True, weight_decay=0.01, beta1=0.9, beta2=0.999, "
@@ -1076,12 +1234,33 @@ def test_to_evaluate_without_a_schedule_is_to_evaluate_the_average(replicas):
     other.params = optimizer.averaged(trainer.params, trainer.state)
     assert {value.dtype for value in other.params.values()} == {np.dtype(np.float32)}
     np.testing.assert_array_equal(watch.history["value"][-1], other.evaluate(x, y))
+    some = rng.integers(0, 2, 40).astype(float)
+    weighed = optimizer.evaluate(trainer, x, y, weights=some)
+    np.testing.assert_array_equal(weighed, other.evaluate(x, y, weights=some))
+    assert np.all(weighed != other.evaluate(x, y))
     assert np.all(watch.history["value"][-1] != trainer.evaluate(x, y))
     # Whoever asked has not disturbed the training.
     alone = make().fit(x, y, steps=15, progress=False)
     trainer.fit(x, y, steps=5, progress=False)
     for name, value in alone.params.items():
         np.testing.assert_array_equal(trainer.params[name], value)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_the_average_has_the_parameters_type_and_no_warning_escapes(dtype):
+    optimizer, largest = ScheduleFreeAdamW(0.5), np.finfo(dtype).max
+    params = {"w": np.array([3, largest, np.inf], dtype)}
+    state = optimizer.init(params)
+    state["ahead/w"][...] = [1, -largest, np.inf]
+    average = optimizer.averaged(params, state)["w"]
+    # y = (z + x) / 2, so x = 2 y - z.
+    assert average.dtype == dtype and average.tolist()[:2] == [5, np.inf] and np.isnan(average[2])
+
+
+def test_a_rate_that_overflows_makes_no_warning_without_a_schedule():
+    params, optimizer = {"w": np.ones(2, np.float32)}, ScheduleFreeAdamW()
+    optimizer.update(params, {"w": np.ones(2, np.float32)}, optimizer.init(params), 1e39)
+    assert params["w"].tolist() == [-np.inf, -np.inf]
 
 
 @pytest.mark.parametrize(
@@ -1212,6 +1391,28 @@ def test_float16_is_clipped_with_all_its_digits():
     assert (clipped["w"] == np.float16(0.1)).all()
 
 
+@pytest.mark.parametrize(
+    "dtype, size, max_norm",
+    # The last factor is 2e-41, of which float32 keeps 4 digits.
+    [(np.float16, 1, 1), (np.float32, 1, 1), (np.float64, 1, 1), (np.float32, 1e36, 1e-4)],
+)
+@pytest.mark.parametrize("arrange", [copies, pack])
+def test_clipping_into_given_arrays_fills_and_returns_those(dtype, size, max_norm, arrange):
+    gradients = arrange({"W": np.array([[3 * size, 0]], dtype), "b": np.array([4 * size], dtype)})
+    right = {"W": [[0.6 * max_norm, 0]], "b": [0.8 * max_norm]}
+    digits = 4 * float(np.finfo(dtype).eps)
+    before = copies(gradients)
+    for out in (None, empty_like(gradients), gradients):
+        clipped, norm = clip_by_global_norm(gradients, max_norm, out=out)
+        assert norm == pytest.approx(5 * size, rel=1e-6) and clipped.keys() == right.keys()
+        assert clipped is out or out is None
+        for name, value in clipped.items():
+            assert value.dtype == dtype
+            np.testing.assert_allclose(value, right[name], rtol=digits)
+            if out is not gradients:
+                np.testing.assert_array_equal(gradients[name], before[name])
+
+
 def test_no_gradients_have_no_norm():
     assert clip_by_global_norm({}, 1.0) == ({}, 0.0)
     assert clip_by_global_norm({}, 1.0, replicas=True) == ({}, 0.0)
@@ -1230,18 +1431,18 @@ def test_replicas_need_one_leading_axis():
 
 
 @pytest.mark.parametrize("dtype, size", [(np.float32, 1e20), (np.float64, 1e200)])
-@pytest.mark.parametrize("optimizer", [Adam(), AdamW()])
+@pytest.mark.parametrize("optimizer", [Adam(), AdamW(), ScheduleFreeAdamW()])
 def test_a_square_that_overflows_is_refused_unless_overflow_is_ignored(optimizer, dtype, size):
     params, gradients = {"w": np.ones(3, dtype)}, {"w": np.array([1, -size, 2], dtype)}
     state = optimizer.init(params)
+    before = copies(params | state)
     with pytest.raises(
         FloatingPointError,
         match=f"the square of the gradient of 'w' overflows {np.dtype(dtype)}, received entries up to 1e[+]20",
     ):
         optimizer.update(params, gradients, state, 0.1)
-    assert (
-        params["w"].tolist() == [1, 1, 1] and not state["first/w"].any() and state["updates"] == 0
-    )
+    for name, value in (params | state).items():
+        np.testing.assert_array_equal(value, before[name])
     with np.errstate(over="ignore"):
         optimizer.update(params, gradients, state, 0.1)
     assert np.isfinite(params["w"]).all() and np.isinf(state["second/w"]).tolist() == [
@@ -1258,7 +1459,15 @@ def test_a_square_that_overflows_is_named_in_the_type_that_it_is_computed_in():
         Adam().update(params, gradients, Adam().init(params), 0.1)
 
 
-@pytest.mark.parametrize("optimizer", [SGD(0.9), Adam(), AdamW()])
+@pytest.mark.parametrize("optimizer", [Adam(), AdamW(), ScheduleFreeAdamW()])
+def test_a_square_that_overflows_is_refused_in_the_other_byte_order_too(optimizer):
+    foreign = np.dtype(np.float32).newbyteorder()
+    params, gradients = {"w": np.ones(1, np.float32)}, {"w": np.array([1e20], foreign)}
+    with pytest.raises(FloatingPointError, match="gradient of 'w' overflows float32"):
+        optimizer.update(params, gradients, optimizer.init(params), 0.1)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.9), Adam(), AdamW(), ScheduleFreeAdamW()])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_gradients_that_are_not_finite_make_no_warning(optimizer, dtype):
     params = {"w": np.ones(3, dtype)}

@@ -415,6 +415,11 @@ def test_an_array_keeps_its_shape_and_a_list_is_an_array(schedule):
     [
         (-1, ValueError, "step must be finite and at least 0, received -1"),
         (np.array([0, 5, -3]), ValueError, "step must be finite and at least 0, received -3"),
+        (
+            -(2**63),
+            ValueError,
+            "step must be at least 0 and below 2**63, received a number of 64 bits",
+        ),
         (NAN, ValueError, "step must be finite and at least 0, received nan"),
         (INF, ValueError, "step must be finite and at least 0, received inf"),
         (None, TypeError, "step must be a number or an array, received None"),
