@@ -195,7 +195,7 @@ def _rate(rate):
     good = (array >= 0) & (array < np.inf)
     if not good.all():
         raise ValueError(f"rate must be finite and at least 0, received {array[~good].flat[0]}")
-    return array if array.ndim else float(array)
+    return array.astype(np.float64, copy=False) if array.ndim else float(array)
 
 
 def _like(rate, parameter):
@@ -227,29 +227,32 @@ def _squares(ready, named):
     if (
         np.geterr()["over"] == "ignore"
     ):  # whoever ignores overflow has other means to see a run that is lost
-        return [_square(gradient) for _, _, gradient, _ in ready]
+        return [_square(gradient, parameter.dtype) for _, parameter, gradient, _ in ready]
     try:
         with np.errstate(over="raise"):
-            return [_square(gradient) for _, _, gradient, _ in ready]
+            return [_square(gradient, parameter.dtype) for _, parameter, gradient, _ in ready]
     except FloatingPointError:
         pass
     raise FloatingPointError(_what_overflows(ready, named))
 
 
-def _square(gradient):
-    return np.square(gradient, out=np.empty_like(gradient))
+def _square(gradient, dtype):
+    square = np.square(gradient, out=np.empty_like(gradient))
+    if square.dtype != dtype:
+        square.astype(dtype)  # which overflows where the average of squares, of that type, would
+    return square
 
 
 def _what_overflows(ready, named):
     """Return a message that names the first gradient whose square overflows; what is ready may be all of them as one."""
-    dtypes = {name: gradient.dtype for name, _, gradient, _ in ready}
+    dtypes = {name: parameter.dtype for name, parameter, _, _ in ready}
     for name, gradient in named.items():
-        gradient = np.asarray(gradient, dtypes.get(name, dtypes.get("")))
+        dtype = dtypes.get(name, dtypes.get(""))
         with np.errstate(over="ignore"):
-            too_large = np.isinf(np.square(gradient)) & np.isfinite(gradient)
+            too_large = np.isinf(np.square(np.asarray(gradient, dtype))) & np.isfinite(gradient)
         if too_large.any():
             return (
-                f"the square of the gradient of {name!r} overflows {gradient.dtype}, received entries up to "
+                f"the square of the gradient of {name!r} overflows {dtype}, received entries up to "
                 f"{np.abs(gradient).max():.3g}: clip it, or train in a wider type"
             )
 

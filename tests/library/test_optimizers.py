@@ -295,7 +295,12 @@ def test_the_type_of_the_rate_does_not_change_a_float32_update(rate):
 
 @pytest.mark.parametrize(
     "rates",
-    [np.array([16, 20], np.int8), np.array([0, 1], np.uint8)],
+    [
+        np.array([16, 20], np.int8),
+        np.array([0, 1], np.uint8),
+        np.array([0.1, 0.7], np.float32),
+        np.array([0.1, 0.7], np.float16),
+    ],
     ids=lambda rates: rates.dtype.name,
 )
 @pytest.mark.parametrize("optimizer", OPTIMIZERS + MUONS + FREE, ids=repr)
@@ -1465,6 +1470,21 @@ def test_a_square_that_overflows_is_refused_in_the_other_byte_order_too(optimize
     params, gradients = {"w": np.ones(1, np.float32)}, {"w": np.array([1e20], foreign)}
     with pytest.raises(FloatingPointError, match="gradient of 'w' overflows float32"):
         optimizer.update(params, gradients, optimizer.init(params), 0.1)
+
+
+@pytest.mark.parametrize("optimizer", [Adam(), AdamW(), ScheduleFreeAdamW()])
+@pytest.mark.parametrize("size", [1e20, 1e24, 1e39, 1e200])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_a_gradient_of_a_wider_type_is_refused_where_its_average_would_overflow(
+    optimizer, size, dtype
+):
+    params, gradients = {"w": np.ones(2, dtype)}, {"w": np.array([1.0, size])}
+    state = optimizer.init(params)
+    with pytest.raises(FloatingPointError, match=r"'w' overflows float32, received .* 1e[+]"):
+        optimizer.update(params, gradients, state, 0.1)
+    gradients["w"][1] = 1e19
+    optimizer.update(params, gradients, state, 0.1)
+    assert np.isfinite(state["second/w"]).all()
 
 
 @pytest.mark.parametrize("optimizer", [SGD(0.9), Adam(), AdamW(), ScheduleFreeAdamW()])
