@@ -321,6 +321,36 @@ def test_an_array_put_into_the_trainers_dict_is_trained_on():
     assert same(ends[0].params, ends[1].params) and same(ends[0].state, ends[1].state)
 
 
+def test_a_copy_is_kept_as_its_own_arrays_are_and_shares_nothing():
+    own = {"W": np.zeros(2, np.float32), "count": np.zeros((), np.int64)}
+    given = {"W": np.array([0.5, 2.0]), "count": np.array(3.0)}
+    found = buffers.copied("state", given, own)
+    assert same(found, given) and [found[name].dtype for name in own] == [np.float32, np.int64]
+    found["W"] += 1
+    assert own["W"].tolist() == [0, 0] and given["W"].tolist() == [0.5, 2]
+
+
+@pytest.mark.parametrize(
+    "given, received",
+    [({"W": np.ones(3)}, "{'W': (3,)}"), ({"b": np.ones(2)}, "{'b': (2,)}"), ({}, "{}")],
+)
+def test_a_copy_of_other_names_or_shapes_is_refused(given, received):
+    with pytest.raises(ValueError) as caught:
+        buffers.copied("params", given, {"W": np.zeros(2)})
+    assert str(caught.value) == f"params must have the shapes {{'W': (2,)}}, received {received}"
+
+
+def test_memory_that_is_in_use_by_half_is_not_written_to():
+    params, state = pack(arrays()), pack(arrays())
+    twice, new = buffers.Twice(), pack(arrays())
+    away = twice.other(params, state)
+    assert away[0] is not params and away[1] is not state
+    for used, free in (((params, state), away), (away, (params, state))):
+        for asked in (used, (used[0], new), (new, used[1])):
+            found = twice.other(*asked)
+            assert found[0] is free[0] and found[1] is free[1]
+
+
 def test_two_memories_take_turns_and_the_first_one_is_home():
     params, state = pack(arrays()), {}
     twice = buffers.Twice()

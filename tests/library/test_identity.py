@@ -445,6 +445,28 @@ def test_an_installed_package_counts_by_its_version(name, monkeypatch):
         trainlab.identity.package_of.cache_clear()
 
 
+def test_what_a_function_of_an_installed_package_uses_is_not_read(tmp_path, monkeypatch):
+    import trainlab.identity
+
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    seen = []
+    for version, rate in ((1, 1), (1, 2), (2, 1)):
+        (folder / "installed_rates.py").write_text(
+            f"__version__ = '{version}'\nRATE = {rate}\ndef f(x): return RATE * x"
+        )
+        monkeypatch.delitem(sys.modules, "installed_rates", raising=False)
+        importlib.invalidate_caches()
+        function = importlib.import_module("installed_rates").f
+        trainlab.identity.package_of.cache_clear()
+        seen.append(fingerprint(function))
+    monkeypatch.delitem(sys.modules, "installed_rates")
+    trainlab.identity.package_of.cache_clear()
+    assert seen[0] == seen[1] != seen[2]
+
+
 def test_closures_and_defaults_of_installed_functions_count():
     # As Optax's transformations are: functions of the package around what they were given.
     from joblib import delayed

@@ -38,6 +38,15 @@ def test_every_character_has_a_token_and_comes_back():
     assert language.encode(ALPHABET).tolist() == list(range(96))
     assert language.decode(language.encode(ALPHABET)) == ALPHABET
     assert language.decode(language.encode("é\t€")) == "???"
+    with pytest.raises(TypeError, match="^tokens must be whole numbers, received dtype float64"):
+        language.decode([0.5])
+
+
+def test_bits_are_halvings_counted_in_float64():
+    assert language.bits([math.log(2), -math.log(0.25)]) == pytest.approx([1, 2], rel=1e-15)
+    nats = np.array([0.1], np.float32)
+    bits = language.bits(nats).item()
+    assert 2**bits == pytest.approx(math.exp(nats.item()), rel=1e-12)
 
 
 def test_windows_follow_each_other_and_no_token_is_read_twice():
@@ -47,25 +56,45 @@ def test_windows_follow_each_other_and_no_token_is_read_twice():
     x, y = language.windows(np.arange(101), context=10, count=4, seed=3)
     assert len(np.unique(x)) == 40 and (y == x + 1).all()
     assert (language.windows(np.arange(101), context=10, count=4, seed=4).x != x).any()
+    assert language.windows(np.arange(101), context=10, count=1).x.shape == (1, 10)
+    # The last token of a text is never an input.
+    assert language.windows(np.arange(100), context=10).x[:, -1].tolist() == list(range(9, 90, 10))
+
+
+@pytest.mark.parametrize("options, seed", [({}, 0), ({"seed": 3}, 3)])
+def test_windows_are_drawn_with_their_seed(options, seed):
+    starts = 10 * np.random.default_rng(seed).permutation(10)[:4]
+    x = language.windows(np.arange(101), context=10, count=4, **options).x
+    assert x[:, 0].tolist() == starts.tolist()
 
 
 @pytest.mark.parametrize(
     "options, message",
     [
         ({"context": 0}, "context must be at least 1, received 0"),
-        ({"context": 200}, "has 0 windows of 200, asked for 0"),
-        ({"context": 10, "count": 11}, "has 10 windows of 10, asked for 11"),
+        ({"context": 200}, "a text of 101 tokens has 0 windows of 200, asked for 0"),
+        ({"context": 10, "count": 11}, "a text of 101 tokens has 10 windows of 10, asked for 11"),
+        ({"context": 10, "count": 0}, "count must be at least 1, received 0"),
     ],
 )
 def test_windows_that_are_not_there_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
         language.windows(np.arange(101), **options)
+
+
+def test_windows_are_cut_from_a_row_of_whole_numbers_only():
+    with pytest.raises(TypeError, match="^tokens must be whole numbers, received dtype float64$"):
+        language.windows([0.5, 1.5], context=1)
+    with pytest.raises(ValueError, match=r"^tokens must have shape \(N,\), received \(2, 3\)$"):
+        language.windows(np.ones((2, 3), int), context=1)
 
 
 def test_split_has_no_window_in_two_parts():
     split = language.documentation_windows(32, train=500, held_out=50)
     rows = [part.x.tobytes() for part in split]
     assert [len(part.x) for part in split] == [500, 50, 50] and len(set(rows)) == 3
+    sizes = [len(part.x) for part in language.documentation_windows(1)]
+    assert sizes == [60_000, 256, 256]
 
 
 class TestMarkovLanguage:
@@ -105,10 +134,48 @@ class TestMarkovLanguage:
         assert (split.train.x[:, 1:] == split.train.y[:, :-1]).all()
         assert (split.validation.x != split.test.x).any()
 
-    @pytest.mark.parametrize("options", [{"symbols": 1}, {"near": -1}, {"far": math.nan}])
-    def test_what_is_no_language_is_refused(self, options):
-        with pytest.raises(ValueError, match=next(iter(options))):
+    def test_a_sample_is_drawn_symbol_by_symbol_from_its_generator(self):
+        # The figures of the book come from it: another generator would be another text.
+        own = MarkovLanguage(symbols=3, seed=5)
+        rng = np.random.default_rng([8, 5, 3])
+        texts = [[first // 3, first % 3] for first in rng.choice(9, 4, p=own.pairs.ravel())]
+        for _ in range(4):
+            for text, part in zip(texts, rng.random(4)):
+                odds = own.probabilities[text[-2], text[-1]]
+                text.append(next(c for c in range(3) if part < odds[: c + 1].sum()))
+        assert own.sample(4, 6, seed=3).tolist() == texts
+        assert own.sample(4, 1, seed=3).tolist() == [text[:1] for text in texts]
+
+    def test_what_is_missing_at_a_sum_of_1_goes_to_the_last_symbol(self):
+        class Short(MarkovLanguage):
+            pairs = np.full((2, 2), 0.25)
+            probabilities = np.full((2, 2, 2), [0.25, 0.25])
+
+        text = Short(symbols=2).sample(texts=2000, length=3, seed=0)[:, 2]
+        assert set(text) == {0, 1} and abs(text.mean() - 0.75) < 0.05
+
+    def test_there_are_60000_texts_to_train_on_and_256_of_either_other_part(self):
+        sizes = [len(part.x) for part in MarkovLanguage(symbols=2).windows(1)]
+        assert sizes == [60_000, 256, 256]
+
+    @pytest.mark.parametrize(
+        "options, message",
+        [
+            ({"symbols": 1}, "symbols must be at least 2"),
+            ({"near": -1}, "near must be at least 0"),
+            ({"far": math.nan}, "far must be finite"),
+            ({"far": -0.5}, "far must be at least 0"),
+            ({"seed": -1}, "seed must be at least 0"),
+        ],
+    )
+    def test_what_is_no_language_is_refused(self, options, message):
+        value = next(iter(options.values()))
+        with pytest.raises(ValueError, match=f"^{message}, received {value}$"):
             MarkovLanguage(**options)
+
+    def test_a_seed_below_0_is_refused(self):
+        with pytest.raises(ValueError, match="^seed must be at least 0, received -1$"):
+            MarkovLanguage(symbols=2).sample(1, 3, seed=-1)
 
 
 def counted(train, past, token, order, size, strength):
@@ -124,15 +191,44 @@ def counted(train, past, token, order, size, strength):
     return -math.log(p)
 
 
-@pytest.mark.parametrize("order", [1, 2, 3, 4])
-def test_counting_is_that_of_the_formula(order):
-    rng = np.random.default_rng(0)
-    train, text = rng.integers(0, 4, 60), rng.integers(0, 4, (3, 7))
-    loss = language.ngram_loss(train, text[:, :-1], text[:, 1:], order=order, strength=1.5)
+def check_counting(train, text, order, size, strength=None):
+    """Compare each loss with that by hand."""
+    options = {} if strength is None else {"strength": strength}
+    train, text = np.asarray(train), np.asarray(text)
+    loss = language.ngram_loss(train, text[:, :-1], text[:, 1:], order=order, **options)
     for row, line in zip(loss, text.tolist()):
         for place, value in enumerate(row):
             past, token = line[: place + 1], line[place + 1]
-            assert value == pytest.approx(counted(train.tolist(), past, token, order, 4, 1.5))
+            own = counted(train.tolist(), past, token, order, size, strength or 8)
+            assert value == pytest.approx(own, rel=1e-12)
+
+
+@pytest.mark.parametrize("strength", [1.5, 0.5])
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+def test_counting_is_that_of_the_formula(order, strength):
+    rng = np.random.default_rng(0)
+    train, text = rng.integers(0, 4, 60), rng.integers(0, 4, (3, 7))
+    check_counting(train, text, order, 4, strength)
+
+
+def test_counting_leans_on_the_shorter_context_with_a_strength_of_8():
+    check_counting([0, 1, 0, 1, 2], [[0, 1, 2]], 2, 3)
+
+
+@pytest.mark.parametrize(
+    "train, text",
+    [([0, 9, 1], [[0, 1, 2]]), ([0, 2, 1], [[9, 1, 2]]), ([0, 2, 1], [[0, 1, 9]])],
+    ids=["train", "x", "y"],
+)
+def test_the_largest_token_may_be_anywhere(train, text):
+    check_counting(train, text, 2, 10, strength=2)
+
+
+def test_contexts_of_sixty_bits_are_told_apart():
+    last = 2**20 - 1
+    train = [1, 5, last, 0, 5, 0, last, 5, 1, last, 5, 3]
+    text = [[0, 5, last], [1, 5, last], [last, 5, 1], [last, 5, 2]]
+    check_counting(train, text, 3, 2**20, strength=2)
 
 
 def test_counting_finds_the_floors_of_the_made_up_language():
@@ -145,21 +241,68 @@ def test_counting_finds_the_floors_of_the_made_up_language():
 
 def test_counting_refuses_what_has_no_number():
     x = np.zeros((2, 3), int)
-    with pytest.raises(ValueError, match="take a lower order"):
-        language.ngram_loss(np.arange(96), x, x, order=10)
+    for size, order in ((96, 10), (135, 9), (8, 21)):
+        with pytest.raises(ValueError, match=f"^{order} of {size} tokens .* take a lower order$"):
+            language.ngram_loss(np.arange(size), x, x, order=order)
     with pytest.raises(ValueError, match=r"received \(2, 3\), \(2, 2\)"):
         language.ngram_loss(np.arange(9), x, x[:, 1:], order=2)
 
 
+@pytest.mark.parametrize(
+    "wrong, error, message",
+    [
+        ({"train": [0.5]}, TypeError, "train must be whole numbers, received dtype float64"),
+        ({"x": [[0.5, 1]]}, TypeError, "x must be whole numbers, received dtype float64"),
+        ({"y": [[0.5, 1]]}, TypeError, "y must be whole numbers, received dtype float64"),
+        ({"order": 0}, ValueError, "order must be at least 1, received 0"),
+        ({"strength": 0}, ValueError, "strength must be above 0, received 0"),
+    ],
+)
+def test_counting_names_what_is_wrong(wrong, error, message):
+    given = {"train": [0, 1, 1], "x": [[0, 1]], "y": [[1, 1]], "order": 2, "strength": 1} | wrong
+    with pytest.raises(error, match=f"^{message}$"):
+        language.ngram_loss(**given)
+
+
 def test_a_cold_model_writes_what_is_likeliest():
     model = Decoder(5, context=4, width=8, heads=2, layers=1)
-    params = model.init(np.random.default_rng(0))
     rng = np.random.default_rng(1)
+    # Larger numbers than a fresh model's, so that what it writes changes from place to place.
+    params = {name: value + rng.normal(size=value.shape) for name, value in model.init(rng).items()}
     written = language.generate(model, params, [1, 2], 6, rng, temperature=1e-6)
     for place in range(2, 8):
         logits = model.forward(params, written[None, max(place - 4, 0) : place])[0][0, -1]
         assert written[place] == logits.argmax()
-    with pytest.raises(ValueError, match="at least one to begin with"):
-        language.generate(model, params, [], 1, rng)
-    with pytest.raises(ValueError, match="temperature"):
-        language.generate(model, params, [1], 1, rng, temperature=0)
+    assert len(set(written[2:])) > 1
+    assert language.generate(model, params, [1, 2], 0, rng).tolist() == [1, 2]
+
+
+class Fixed:
+    """A model that says the same of every text."""
+
+    context = 4
+
+    def forward(self, params, tokens):
+        return np.broadcast_to(np.log([1, 4]), (*tokens.shape, 2)), None
+
+
+@pytest.mark.parametrize("options, odds", [({}, 4), ({"temperature": 2}, 2)])
+def test_a_temperature_divides_the_logits_and_is_1_by_default(options, odds):
+    rng = np.random.default_rng(0)
+    written = language.generate(Fixed(), {}, [0], 4000, rng, **options)[1:]
+    assert written.mean() == pytest.approx(odds / (1 + odds), abs=0.03)
+
+
+@pytest.mark.parametrize(
+    "wrong, error, message",
+    [
+        ({"tokens": []}, ValueError, "tokens must hold at least one to begin with, received none"),
+        ({"tokens": [0.5]}, TypeError, "tokens must be whole numbers, received dtype float64"),
+        ({"count": -1}, ValueError, "count must be at least 0, received -1"),
+        ({"temperature": 0}, ValueError, "temperature must be above 0, received 0"),
+    ],
+)
+def test_nothing_is_written_without_a_beginning_a_count_or_a_temperature(wrong, error, message):
+    given = {"tokens": [1], "count": 1, "rng": np.random.default_rng(0)} | wrong
+    with pytest.raises(error, match=f"^{message}$"):
+        language.generate(Fixed(), {}, **given)

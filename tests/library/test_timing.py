@@ -94,9 +94,15 @@ def test_its_own_time_is_that_of_the_processor_where_the_system_tells_it(
     assert times.seconds["a"].tolist() == [seconds] * 2
 
 
-@pytest.mark.parametrize("options", [{"rounds": 1}, {"rounds": 2, "at_least": 0}])
-def test_too_few_rounds_and_no_time_are_refused(options):
-    with pytest.raises(ValueError, match=next(reversed(options))):
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"rounds": 1}, "rounds must be at least 2, received 1"),
+        ({"rounds": 2, "at_least": 0}, "at_least must be above 0, received 0"),
+    ],
+)
+def test_too_few_rounds_and_no_time_are_refused(options, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
         interleaved({"a": lambda: None}, **options)
 
 
@@ -123,13 +129,29 @@ def test_times_are_read_only_if_they_were_measured_with_these_settings(tmp_path)
 
 
 def test_the_machine_is_described_where_nothing_is_known_of_its_processor(monkeypatch):
-    monkeypatch.setattr(timing.Path, "read_text", lambda *options: "nothing")
+    files = {"/proc/cpuinfo": "nothing"}
+
+    def read_text(path, *options):
+        if path.as_posix() not in files:
+            raise FileNotFoundError(path)
+        return files[path.as_posix()]
+
+    monkeypatch.setattr(timing.Path, "read_text", read_text)
     monkeypatch.setattr(timing.platform, "processor", lambda: "")
     monkeypatch.setattr(timing.platform, "machine", lambda: "x1")
     assert machine().startswith("x1 (x1), ")
-    monkeypatch.setattr(
-        timing.Path, "read_text", lambda *options: "a: b\nmodel name\t: Fast One: 2\n"
-    )
+    files["/proc/cpuinfo"] = "a: b\nmodel name\t: Fast One: 2\n"
     assert machine().startswith("Fast One: 2 (x1), ")
+    files.clear()
+    assert machine().startswith("x1 (x1), ")
     monkeypatch.setattr(timing.importlib.util, "find_spec", lambda name: None)
     assert machine().endswith(f"NumPy {np.__version__}")
+
+
+def test_what_computes_the_products_is_named_and_what_shares_out_loops_is_not(monkeypatch):
+    pools = [
+        {"user_api": "openmp", "internal_api": "openmp", "version": "5"},
+        {"user_api": "blas", "internal_api": "openblas", "version": "0.3"},
+    ]
+    monkeypatch.setattr("threadpoolctl.threadpool_info", lambda: pools)
+    assert machine().endswith(f"NumPy {np.__version__}, openblas 0.3")

@@ -18,12 +18,14 @@ from trainlab.schedules import (
     Exponential,
     Join,
     Piecewise,
+    Schedule,
     StepDecay,
     StepSubtract,
     Warmup,
     WarmupStableDecay,
 )  # fmt: skip
 from trainlab.trainer import StopTraining, Trainer, batch_order
+from trainlab.transformer import Decoder
 
 RNG = np.random.default_rng(0)
 N, D = 70, 5
@@ -428,9 +430,10 @@ def test_seeds_may_come_in_any_sequence():
 
 @pytest.mark.parametrize("replicas", [None, 3])
 @pytest.mark.parametrize("max_norm", [None, 0.3])
+@pytest.mark.parametrize("weights", [None, np.linspace(0.5, 2, N)], ids=["plain", "weighed"])
 @pytest.mark.parametrize("batch_size, accumulate", [(6, 2), (4, 3), (1, 12)])
 def test_accumulation_makes_the_update_of_the_whole_batch(
-    batch_size, accumulate, max_norm, replicas
+    batch_size, accumulate, weights, max_norm, replicas
 ):
     model = MLP((D, 8, 10), dtype=np.float64)
     options = {
@@ -440,8 +443,9 @@ def test_accumulation_makes_the_update_of_the_whole_batch(
         "max_norm": max_norm,
         "replicas": replicas,
     }
-    whole = fit(make(batch_size=12, **options), y=LABELS, steps=12)
-    parts = fit(make(batch_size=batch_size, accumulate=accumulate, **options), y=LABELS, steps=12)
+    data = {"y": LABELS, "weights": weights, "steps": 12}
+    whole = fit(make(batch_size=12, **options), **data)
+    parts = fit(make(batch_size=batch_size, accumulate=accumulate, **options), **data)
     for name in whole.params:
         np.testing.assert_allclose(parts.params[name], whole.params[name], rtol=0, atol=1e-13)
     for name in whole.history:
@@ -1051,6 +1055,26 @@ def test_data_of_a_refused_update_are_not_the_trainings():
     )
 
 
+def test_data_of_no_update_are_not_the_trainings_but_the_next_ones_are():
+    trainer, few = fit(make(), steps=0), (X[:40], NUMBERS[1][:40])
+    fit(trainer, *few, steps=2)
+    fit(trainer, *few, steps=2)
+    assert same(trainer.params, fit(make(), *few, steps=4).params)
+    others = few[0] + 1, few[1]
+    fit(trainer, *others, steps=1, new_data=True)
+    fit(trainer, *others, steps=1)
+    with pytest.raises(ValueError, match="^this training began with other x; "):
+        fit(trainer, *few, steps=1)
+
+
+@pytest.mark.parametrize("x", [[[0.5, 1.0]], [[2.0, 1.0]]], ids=str)
+def test_tokens_are_whole_numbers(x):
+    trainer = make(Decoder(3, 2, 4, 1, 1), softmax_cross_entropy, batch_size=1)
+    fit(trainer, [[2, 1]], [[1, 0]], steps=1)
+    with pytest.raises(TypeError, match="^x must be whole numbers, received dtype float64$"):
+        trainer.evaluate(x, [[1, 0]])
+
+
 def offset_loss(offset):
     def loss(predictions, targets, reduction):
         return squared_error(predictions, targets + offset, reduction=reduction)
@@ -1188,6 +1212,28 @@ def test_a_users_wrong_rate_is_refused_with_its_step(rate, received, replicas):
     assert (
         trainer.step == 2 and len(trainer.history["rate"]) == 2 and same(trainer.params, states[-1])
     )
+
+
+class Falling(Schedule):
+    """A schedule of a user's own on the library's class: 0.3, 0.2, 0.1 and so on, below zero at last."""
+
+    def __init__(self, steps=3):
+        self.steps = steps
+
+    def _rate(self, step, xp):
+        return 0.1 * (self.steps - step)
+
+
+@pytest.mark.parametrize("falls", [[3], [9, 3], [9, 9, 9, 9, 9, 1]], ids=str)
+def test_a_rate_that_is_wrong_later_is_refused_by_the_update_that_asks_for_it(falls):
+    schedules, good = [Falling(steps) for steps in falls], falls[-1] + 1
+    trainer = make(schedule=schedules if len(falls) > 1 else schedules[0])
+    with pytest.raises(ValueError, match=rf"Falling.* returned the rate -0\.1\d* at step {good}$"):
+        fit(trainer, steps=8)
+    assert trainer.step == good
+    expected = [[0.1 * (steps - step) for steps in falls] for step in range(good)]
+    rates = trainer.history["rate"].reshape(good, -1)
+    np.testing.assert_allclose(rates, expected, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("rate", [0, 1, np.float32(0.5), np.array(0.5)], ids=repr)
