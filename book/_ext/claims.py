@@ -79,13 +79,18 @@ def repeated(folder, chapter, record):
 
 
 def means(record, runs):
-    """For each effect of a claim that has an interval: its mean in each repetition that found one."""
-    found = [run["effects"].get(record["name"], {}) for run in runs]
-    return {
-        effect["what"]: [its[effect["what"]][0] for its in found if effect["what"] in its]
-        for effect in record["effects"]
-        if "mean" in effect
-    }
+    """For each effect of a claim that has an interval: its mean in each repetition that found one.
+
+    An effect whose mean is always the same rests on what is kept, on measured times say: nothing was drawn anew.
+    """
+    all_of_them: dict = {}
+    for effect in record["effects"]:
+        what = effect["what"]
+        found = [run["effects"].get(record["name"], {}).get(what) for run in runs]
+        drawn = [ends[0] for ends in found if ends]
+        if "mean" in effect and set(drawn) - {effect["mean"]}:
+            all_of_them[what] = drawn
+    return all_of_them
 
 
 def again(record, what):

@@ -85,11 +85,7 @@ def compared(condition, values):
                 yield from (node.left, *node.comparators)
             elif isinstance(node, ast.Name) and node.id not in seen and not node.id.isupper():
                 seen.add(node.id)
-                left += [
-                    value
-                    for value in values.get(node.id, ())
-                    if answers(value)
-                ]
+                left += [value for value in values.get(node.id, ()) if answers(value)]
 
 
 def sizes(side):
