@@ -31,11 +31,13 @@ STATS = WORK / "mutants" / "mutmut-stats.json"  # mutmut's: which tests reach a 
 TRIED = WORK / "tried_with_every_test.json"
 # Where a module's tests are, if not in the file of its name. A fault is tried with those first.
 TESTED_IN = {
-    "batches": ("trainer",),
+    "batches": ("trainer", "own_examples"),
     "evidence": ("evidence", "contests", "claims", "races", "calibration"),
     "history": ("trainer",),
+    "models": ("models", "buffers"),
     "progress": ("progress", "sweep"),
     "replicas": ("trainer",),
+    "trainer": ("trainer", "own_examples"),
 }
 SECONDS = 15  # of them, the quickest first
 IN_ONE_PROCESS = """
