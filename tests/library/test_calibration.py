@@ -29,6 +29,13 @@ def test_certainty_that_is_right_has_none_and_that_is_wrong_has_all():
     assert calibration_error([1, 0], [False, True]) == 1
 
 
+def test_there_are_fifteen_bins_and_the_last_holds_one():
+    said, happened = np.array([0.32, 0.34, 0.95, 1.0]), np.array([0, 1, 1, 0])
+    # Bin 4 goes from 4/15 to 5/15 = 0.333, bin 14 from 0.933 to 1.
+    by_hand = (abs(0 - 0.32) + abs(1 - 0.34) + abs(1 - (0.95 + 1))) / 4
+    assert calibration_error(said, happened) == pytest.approx(by_hand, rel=1e-12)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_a_narrow_type_is_as_good_as_its_digits(dtype):
     said = np.array([0.9, 0.9, 0.2, 0.6] * 5000, dtype)
@@ -42,7 +49,8 @@ def test_a_narrow_type_is_as_good_as_its_digits(dtype):
     [
         ([0.5, 1.1], [1, 0], 5, r"said must lie between 0 and 1, received 1.1 at index \(1,\)"),
         ([0.5], [2], 5, "happened must be 0 or 1, received 2"),
-        ([0.5, 0.5], [1], 5, "said have shape"),
+        ([0.5, 0.5], [1], 5, r"said have shape \(2,\), happened \(1,\)"),
+        ([0.5], [np.nan], 5, "happened must be finite"),
         ([], [], 5, "said must not be empty"),
         ([[0.5]], [[1]], 5, "one row of cases"),
         ([np.nan], [1], 5, "said must be finite"),

@@ -21,6 +21,11 @@ REFUSALS = [
     (lambda: checks.number("a", 0, above=0), ValueError, "a must be above 0, received 0"),
     (lambda: checks.number("a", 1.5, high=1), ValueError, "a must be at most 1, received 1.5"),
     (lambda: checks.number("a", 1, below=1), ValueError, "a must be below 1, received 1"),
+    (
+        lambda: checks.number("a", 10**400),
+        ValueError,
+        "a must be finite, received a whole number beyond the range of float",
+    ),
     # integer
     (lambda: checks.integer("a", 2.0), TypeError, "a must be a whole number, received 2.0"),
     (lambda: checks.integer("a", "2"), TypeError, "a must be a whole number, received '2'"),
@@ -70,6 +75,40 @@ REFUSALS = [
         ValueError,
         "a must not be empty, received shape (3, 0)",
     ),
+    # whole
+    (
+        lambda: checks.whole("a", [1.5]),
+        TypeError,
+        "a must be whole numbers, received dtype float64",
+    ),
+    (
+        lambda: checks.whole("a", np.ones((0, 2), int)),
+        ValueError,
+        "a must not be empty, received shape (0, 2)",
+    ),
+    # fitting
+    (
+        lambda: checks.fitting("a", np.array([[1.0, -1e39]]), np.float32),
+        ValueError,
+        "a must fit float32, received -1e+39 at index (0, 1)",
+    ),
+    # axis
+    (lambda: checks.axis(0.5, np.ones(3)), TypeError, "axis must be a whole number, received 0.5"),
+    (
+        lambda: checks.axis(2, np.ones((3, 4))),
+        ValueError,
+        "axis must be one of the array's 2, received axis 2 for shape (3, 4)",
+    ),
+    (
+        lambda: checks.axis(-3, np.ones((3, 4))),
+        ValueError,
+        "axis must be one of the array's 2, received axis -3 for shape (3, 4)",
+    ),
+    (
+        lambda: checks.axis(1, np.ones((3, 0))),
+        ValueError,
+        "the array must not be empty along axis 1, received shape (3, 0)",
+    ),
     # finite: the first bad entry, not the last
     (
         lambda: checks.finite("a", np.array([[0, 1.0], [INF, NAN]])),
@@ -118,16 +157,31 @@ REFUSALS = [
         ValueError,
         "labels have shape (2, 1), the logits ask for (2,); losses do not broadcast",
     ),
+    (
+        lambda: checks.labels([0], (1,), 2, 0.5),
+        TypeError,
+        "ignore_index must be a whole number, received 0.5",
+    ),
     # weights
+    (
+        lambda: checks.weights([], (0,), "f8"),
+        ValueError,
+        "weights must not be empty, received shape (0,)",
+    ),
+    (
+        lambda: checks.weights([1e39], (1,), np.float32),
+        ValueError,
+        "weights must fit float32, received 1e+39 at index (0,)",
+    ),
     (
         lambda: checks.weights([1.0], (2,), np.float64),
         ValueError,
         "weights have shape (1,), the losses (2,); losses do not broadcast",
     ),
     (
-        lambda: checks.weights([1.0, -2.0], (2,), np.float64),
+        lambda: checks.weights([0.0, 0.5, -2.0], (3,), np.float64),
         ValueError,
-        "weights must not be negative, received -2.0 at index (1,)",
+        "weights must not be negative, received -2.0 at index (2,)",
     ),
     (
         lambda: checks.weights([NAN, 1.0], (2,), np.float64),
@@ -171,6 +225,15 @@ def test_an_integer_at_its_limit_comes_back_as_an_int(value):
     assert type(number) is int and number == 1
 
 
+def test_a_number_of_updates_may_be_none():
+    assert checks.updates("a", 0) == 0
+
+
+@pytest.mark.parametrize("axis", [-2, -1, 0, 1])
+def test_an_axis_counts_from_both_ends(axis):
+    assert checks.axis(axis, np.ones((3, 4))) == axis
+
+
 def test_boundaries_may_be_none_one_or_adjacent():
     assert checks.boundaries([]) == ()
     assert checks.boundaries([1]) == (1,)
@@ -191,6 +254,15 @@ def test_boundaries_may_be_none_one_or_adjacent():
 )
 def test_whole_numbers_become_float64_and_floats_keep_their_type(values, dtype):
     assert checks.floating("a", values).dtype == np.dtype(dtype)
+
+
+def test_a_mask_that_hides_nothing_is_none():
+    array = np.ma.array([1.0, 2.0], mask=[False, False])
+    assert checks.plain("a", array).tolist() == [1, 2]
+    array.mask = [False, True]
+    for values in (array, [array, array]):
+        with pytest.raises(ValueError, match="^a must not be masked"):
+            checks.plain("a", values)
 
 
 def test_whole_numbers_fit_64_bits_with_a_sign_or_are_refused():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from trainlab import data, losses, models
-from trainlab.evidence import Arm, Task, contest, paired, paired_all
+from trainlab.evidence import Arm, Task, contest, held_out, paired, paired_all
 from trainlab.optimizers import SGD
 from trainlab.schedules import Constant, LinearDecay
 from trainlab.trainer import Trainer
@@ -181,6 +181,43 @@ def test_a_split_that_is_a_function_gives_each_seed_its_own_examples():
             assert found["test"][a, s] == single(Constant(rate), seed, split=split).evaluate(
                 *split.test
             )
+
+
+def by_parity(seed):
+    """The examples of a seed: two fewer to train on where it is odd, and as many to validate with."""
+    split = data.diabetes(seed)
+    return split._replace(train=type(split.train)(*(part[seed % 2 * 2 :] for part in split.train)))
+
+
+@pytest.mark.parametrize("seeds", [[4], [4, 7, 6, 5, 8]])
+@pytest.mark.parametrize("alone", [False, True])
+def test_seeds_with_examples_of_other_shapes_are_trained_by_themselves_and_in_order(seeds, alone):
+    runs = []
+
+    def note(trainer):
+        runs.append(trainer.replicas)
+
+    def measure(trainer, split):
+        return {"test": trainer.evaluate(*split.test), "W": trainer.params["W"][..., 0]}
+
+    rates = (0.1, 0.05)
+    task = TASK.but(split=by_parity, measure=measure, callback=note if alone else None)
+    found = task([{"schedule": Constant(rate)} for rate in rates], seeds)
+    assert found["W"].shape == (2, len(seeds), 10)
+    for a, rate in enumerate(rates):
+        for s, seed in enumerate(seeds):
+            trainer = single(Constant(rate), seed, split=by_parity(seed))
+            assert found["test"][a, s] == trainer.evaluate(*by_parity(seed).test)
+            assert found["W"][a, s].tolist() == trainer.params["W"][:, 0].tolist()
+    assert set(runs) == ({2} if alone else set())
+
+
+def test_what_is_held_out_is_measured_as_the_trainer_does():
+    trainer = single(Constant(0.1), [3, 4])
+    found = held_out(trainer, SPLIT)
+    assert list(found) == ["validation", "test"]
+    assert found["validation"].tolist() == trainer.evaluate(*SPLIT.validation).tolist()
+    assert found["test"].tolist() == trainer.evaluate(*SPLIT.test).tolist()
 
 
 def test_a_task_measures_what_it_is_told_and_on_the_way():
@@ -586,7 +623,8 @@ def test_the_looks_are_those_that_were_taken(updates, looks):
 
 
 @pytest.mark.parametrize("several", [False, True])
-def test_a_callback_may_be_one_or_a_list(several):
+@pytest.mark.parametrize("every", [None, 1])
+def test_a_callback_may_be_one_or_a_list(several, every):
     steps = []
 
     def note(trainer):
@@ -596,7 +634,7 @@ def test_a_callback_may_be_one_or_a_list(several):
         steps.append(-trainer.step)
 
     callback = [note, note_too] if several else note
-    TASK.but(updates=2, callback=callback)([{"schedule": Constant(0.1)}], [0])
+    TASK.but(updates=2, callback=callback, every=every)([{"schedule": Constant(0.1)}], [0])
     assert steps == ([1, -1, 2, -2] if several else [1, 2])
 
 
@@ -700,6 +738,19 @@ def test_a_repeat_chooses_with_its_share_of_the_seeds_and_judges_with_its_own():
     assert found.difference("judge", "x", "fixed", 0.8) == paired(means, [0.5, 1, 1.5], 0.8)
 
 
+def test_two_repeats_are_repeats():
+    rules = {"by": "choose", "tuning_seeds": [100, 101], "repeats": 2}
+    found = contest(lucky, {"x": Arm(a=[1, 2, 3])}, seeds=range(4), **rules)
+    assert found.settings == {"x": [{"a": 1}, {"a": 3}]}
+    assert (found.repeats, found.luck) == (2, ("training", "choice"))
+    assert "with 1 other seeds, 2 times\n" in str(found)
+    arms = {"x": Arm(a=[1, 2]), "fixed": Arm(lambda b: {"a": 0}, b=[5, 6])}
+    found = contest(lucky, arms, seeds=range(4), **rules)
+    # With 1 for seeds 0 and 1, then with 2 for seeds 2 and 3.
+    assert found["judge"]["x"].tolist() == [10, 11, 22, 20]
+    assert found.difference("judge", "x", "fixed") == paired([10.5, 21], [0.5, 1])
+
+
 def test_a_ratio_of_repeats_is_that_of_their_geometric_means():
     arms = {"x": Arm(a=[1, 2]), "y": Arm(a=[3, 4])}
     found = contest(lucky, arms, seeds=range(6), **REPEATED)
@@ -766,7 +817,14 @@ def test_a_split_of_each_seed_is_in_the_intervals_too():
             ValueError,
             "tuning_seeds must be shared out among 3 repeats, received 4",
         ),
-        ({"arms": {"x": Arm(a=[1])}}, ValueError, "nothing is chosen .* received repeats 3"),
+        *(
+            (
+                {"arms": {"x": Arm(a=[1])}, "repeats": repeats},
+                ValueError,
+                f"nothing is chosen .* received repeats {repeats}",
+            )
+            for repeats in (2, 3)
+        ),
     ],
 )
 def test_repeats_refuse(changes, error, words):

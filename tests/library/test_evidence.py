@@ -219,6 +219,11 @@ NAN, INF = float("nan"), float("inf")
             "first must be finite, received inf at index (0,)",
         ),
         (
+            lambda: paired([0.0, 1e308], [0.0, -1e308]),
+            ValueError,
+            "differences must be finite, received inf at index (1,)",
+        ),
+        (
             lambda: Interval(0, 0, 0, n=2).verdict(-1),
             ValueError,
             "margin must be at least 0, received -1",

@@ -58,6 +58,23 @@ def test_a_run_that_is_there_at_once_needs_no_update():
     assert race([{"schedule": Constant(0.1)}], seeds=[0])["updates"].tolist() == [[0]]
 
 
+@pytest.mark.parametrize(
+    "losses_at, updates",
+    [
+        ([0.6], 0),  # at the target is there
+        ([1.0, 0.6], 1),
+        ([1.0, 0.5], 0.8),
+        ([1.0, 0.9, 0.5], 1.75),
+    ],
+)
+def test_it_looks_first_after_one_update_and_at_the_target_it_is_there(
+    losses_at, updates, monkeypatch
+):
+    monkeypatch.setattr(Trainer, "evaluate", lambda self, x, y: np.array([losses_at[self.step]]))
+    found = RACE([{"schedule": Constant(0.01)}], seeds=[0])["updates"].item()
+    assert found == pytest.approx(updates, rel=1e-12)
+
+
 def test_a_loss_that_comes_back_from_infinity_arrives_where_it_is_seen(monkeypatch):
     losses_at = {0: np.inf, 1: np.inf, 2: 0.5}
     monkeypatch.setattr(Trainer, "evaluate", lambda self, x, y: np.array([losses_at[self.step]]))
