@@ -130,13 +130,9 @@ def test_a_run_that_is_finished_is_not_made_again_whatever_happens(path, tmp_pat
     assert notes() == [0, 1]
     assert [part.name for part in path.parent.iterdir()] == ["runs.jsonl.unfinished"]
     monkeypatch.setenv("FAILS", "")
-    # Other seeds or other settings take nothing of it.
-    other = [{"schedule": Constant(0.2)}]
-    found = Record(path.with_name("other.jsonl"), task, make=True)(settings + other, [5])
-    assert found["test"].shape == (2, 1) and notes() == [0, 1, 5, 5]
     Record(path, task, make=True)(settings, [0, 1, 2])
-    assert notes() == [0, 1, 5, 5, 2]
-    assert sorted(part.name for part in path.parent.iterdir()) == ["other.jsonl", "runs.jsonl"]
+    assert notes() == [0, 1, 2]
+    assert [part.name for part in path.parent.iterdir()] == ["runs.jsonl"]
 
 
 def test_what_is_unfinished_of_some_seeds_or_settings_is_not_taken_for_others(
