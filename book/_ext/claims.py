@@ -325,7 +325,11 @@ class Captured(SphinxRole):
             if find(self, record["name"])["held"]:
                 pairs.append(captured(record, repetitions(file)))
         inside, total = map(sum, zip(*pairs, strict=True))
-        values = {"means": f"{total:,}", "inside": f"{inside:,}", "share": f"{inside / total:.0%}"}
+        values = {
+            "means": f"{total:,}",
+            "inside": f"{inside:,}",
+            "share": f"{100 * inside / total:.0f} %",
+        }
         if self.text not in values:
             raise ExtensionError(f"captured: {self.text!r} is none of {', '.join(values)}")
         return [nodes.Text(values[self.text])], []

@@ -132,7 +132,7 @@ def test_the_means_of_the_repetitions_stand_beside_the_intervals(site):
             assert words(f"{effect['what']}: {numbers}") in ledger
     inside, total = (sum(column) for column in zip(*counts.values()))
     assert 0 < inside < total and f" {inside:,} of {total:,} " in trust
-    assert inside / total < 0.83 and f" {inside / total:.0%}" in trust
+    assert inside / total < 0.83 and f" {100 * inside / total:.0f} %" in trust
     lowest = min((its[0] / its[1], page) for page, its in counts.items() if its[1])
     assert lowest[1] == "chapters/03_algorithms/calibration"  # as the page on trust says
 
