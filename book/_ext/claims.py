@@ -341,7 +341,7 @@ class Replications(SphinxDirective):
     def run(self):
         folder = Path(self.env.srcdir)
         heads = ("chapter", "held every time", "means in their interval", "held less often")
-        table = nodes.table()
+        table = nodes.table(classes=["replications"])
         group = nodes.tgroup(cols=len(heads))
         table += group
         for width in (24, 10, 12, 54):
