@@ -146,6 +146,7 @@ def try_twice():
         STATS.write_text(json.dumps(stats))
     if status:
         return status
+    try_types(sorted(not_explained(survivors([])) - tried))
     left = not_explained(survivors([])) - tried
     change_ends(lambda name, code: None if code == 0 and name in left else code)
     status = try_all([])
@@ -188,8 +189,15 @@ def described(name, path):
     )
 
 
+def try_types(names):
+    """Try faults with the tests of every type, which are too slow to try on all: those that they find count as found."""
+    with ThreadPoolExecutor(2) as pool:
+        found = {name for name, late in zip(names, pool.map(found_by_types, names)) if late}
+    change_ends(lambda name, code: 1 if name in found else code)
+
+
 def found_by_types(name):
-    """Whether the tests of every type, which are too slow to try on every fault, find this one."""
+    """Whether the tests of every type find a fault."""
     if not name.startswith(TYPED):
         return False
     command = [
@@ -269,19 +277,15 @@ def main(patterns):
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
     if status := try_all(patterns) if patterns else try_twice():
         return status
+    if patterns:
+        try_types(sorted(not_explained(survivors(patterns))))
     ends = list(results(patterns))
     count = Counter(end for _, _, end in ends)
-    names = survivors(patterns)
-    looked_at = sorted(not_explained(names))
-    with ThreadPoolExecutor(2) as pool:
-        late = [
-            name for name, found in zip(looked_at, pool.map(found_by_types, looked_at)) if found
-        ]
-    faults = [fault for name, fault in names.items() if name not in late]
+    faults = list(survivors(patterns).values())
     page = PAGE.read_text("utf-8")
     kept, new = compare(page, faults)
     print("\n".join(f"- `{place}`: `` {line} ``" for place, line in new))
-    tried, found = (len(ends) - count["not checked"], len(late) + sum(count[end] for end in FOUND))
+    tried, found = (len(ends) - count["not checked"], sum(count[end] for end in FOUND))
     if not patterns and not count["not checked"]:
         run = (
             f"The last whole run tried {tried:,} faults: **{found:,} were found ({found / tried:.1%}), "
