@@ -1465,6 +1465,15 @@ def test_a_square_that_overflows_is_named_in_the_type_that_it_is_computed_in():
 
 
 @pytest.mark.parametrize("optimizer", [Adam(), AdamW(), ScheduleFreeAdamW()])
+def test_a_square_that_overflows_is_named_in_one_buffer_too(optimizer):
+    params = pack({"W": np.ones((2, 2), np.float32), "b": np.ones(2, np.float32)})
+    gradients = params.like(np.zeros_like)
+    gradients["b"][1] = 1e20
+    with pytest.raises(FloatingPointError, match="gradient of 'b' overflows float32, received"):
+        optimizer.update(params, gradients, optimizer.init(params), 0.1)
+
+
+@pytest.mark.parametrize("optimizer", [Adam(), AdamW(), ScheduleFreeAdamW()])
 def test_a_square_that_overflows_is_refused_in_the_other_byte_order_too(optimizer):
     foreign = np.dtype(np.float32).newbyteorder()
     params, gradients = {"w": np.ones(1, np.float32)}, {"w": np.array([1e20], foreign)}

@@ -1833,3 +1833,45 @@ def test_a_resumed_run_may_meet_the_examples_in_another_order(tmp_path):
     other.loss = spy
     fit(other, steps=1)
     assert seen[0].tolist() == NUMBERS[1].ravel()[batch_order(5, 0, N)[21:28]].tolist()
+
+
+class InPlace:
+    """Momentum that knows of no `out`: it changes what it is given."""
+
+    def __init__(self, stumbles_at=None):
+        self.updates, self.stumbles_at = 0, stumbles_at
+
+    def init(self, params):
+        return {name: np.zeros_like(value) for name, value in params.items()}
+
+    def update(self, params, gradients, state, rate):
+        for name, value in params.items():
+            state[name] *= 0.5
+            state[name] += gradients[name]
+            value -= rate * state[name]
+        self.updates += 1
+        if self.updates == self.stumbles_at:
+            raise KeyboardInterrupt
+
+
+class MLPWithoutOut(MLP):
+    def backward(self, params, cache, gradient):
+        return super().backward(params, cache, gradient)
+
+
+def test_who_cannot_write_elsewhere_trains_the_same():
+    shape, falling = (D, 4, 1), Exponential(0.05, 0.5, 3)
+    whole = fit(make(MLP(shape), optimizer=SGD(0.5), schedule=falling), steps=8)
+    plain = fit(make(MLPWithoutOut(shape), optimizer=InPlace(), schedule=falling), steps=8)
+    assert same(whole.params, plain.params)
+
+
+def test_an_update_in_place_that_is_interrupted_has_not_happened():
+    whole = fit(make(optimizer=InPlace()), steps=6)
+    broken = make(optimizer=InPlace(stumbles_at=4))
+    with pytest.raises(KeyboardInterrupt):
+        fit(broken, steps=6)
+    assert broken.step == 3
+    assert same(broken.params, fit(make(optimizer=InPlace()), steps=3).params)
+    fit(broken, steps=3)
+    assert same(whole.params, broken.params) and same(whole.state, broken.state)
