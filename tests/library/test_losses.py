@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from trainlab import losses
 from trainlab.losses import classification, softmax_cross_entropy, squared_error
+from trainlab.losses.sums import weighed_losses
 from trainlab.transformer import Decoder
 
 mpmath.mp.dps = 50
@@ -1969,3 +1970,24 @@ def test_more_wrong_input_is_named(call, message):
 def test_similarities_may_have_leading_axes():
     value, _ = losses.info_nce(np.zeros((2, 2, 3)), temperature=1, reduction="none")
     assert value == pytest.approx(np.full((2, 2), np.log(3)))
+
+
+def test_a_run_is_lost_by_its_predictions_or_by_its_losses():
+    predictions = np.array([[np.nan, 0.0], [1.0, 1.0], [2.0, 2.0]])  # three runs of two examples
+
+    def infinite_at_one(predictions, targets, reduction):
+        return np.where(predictions == 1, np.inf, predictions), np.ones_like(predictions)
+
+    told = []
+    value, weight, gradient, lost = weighed_losses(
+        infinite_at_one,
+        predictions,
+        None,
+        None,
+        1,
+        lambda runs, what: told.append((list(runs), what)),
+    )
+    assert lost.tolist() == [True, True, False]
+    assert told == [([True, False, False], "predictions"), ([False, True, False], "losses")]
+    assert np.isnan(gradient[:2]).all() and gradient[2].tolist() == [1, 1]
+    assert value[2] == 4 and weight == 2 and type(weight) is int
