@@ -7,12 +7,15 @@ windows: `x` holds T tokens, `y` the T tokens that follow each of them, so a
 """
 
 import ast
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
 import importlib.util
 import json
 import math
+import os
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,8 +75,9 @@ def documentation() -> tuple[str, str, str]:
     About 3.3 million characters of English, formulas and examples in Python, by hundreds of authors
     (BSD-3-Clause; the scikit-learn developers). The files of the package, tests left out, are taken
     in the order of their names; of ten in a row the ninth is for validation, the tenth for the
-    test. Another version has another text, and a warning says so. Where the book's own cannot be
-    installed, in a browser, a file beside this module holds the text, and scikit-learn is not read.
+    test. Another version has another text, and a warning says so. The book's own is kept where Python
+    keeps compiled modules, so that the files are read once. Where it cannot be installed, in a
+    browser, a file beside this module holds the text, and scikit-learn is not read.
 
     Examples
     --------
@@ -84,6 +88,28 @@ def documentation() -> tuple[str, str, str]:
     kept = Path(__file__).with_name("documentation.json")
     if kept.exists():
         return tuple(json.loads(kept.read_text("utf-8")))  # type: ignore[return-value]
+    version = importlib.metadata.version("scikit-learn")
+    compiled = Path(__file__).parent / "__pycache__" / "documentation.json"
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        parts = tuple(json.loads(compiled.read_text("utf-8")))
+        if version == _VERSION and fingerprint(parts) == _HASH:
+            return parts  # type: ignore[return-value]
+    parts = _installed()
+    if fingerprint(parts) != _HASH:
+        warnings.warn(
+            f"the text is that of scikit-learn {version}, the book's is that of {_VERSION}: losses will differ",
+            stacklevel=2,
+        )
+    elif not sys.dont_write_bytecode:
+        with contextlib.suppress(OSError):  # the folder may be read-only
+            compiled.parent.mkdir(exist_ok=True)
+            half = compiled.with_suffix(f".{os.getpid()}")  # processes may write it side by side
+            half.write_text(json.dumps(parts), "utf-8")
+            half.replace(compiled)
+    return parts
+
+
+def _installed():
     root = Path(importlib.util.find_spec("sklearn").origin).parent  # type: ignore[union-attr, arg-type]
     files = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.py"))
     texts = [
@@ -92,17 +118,10 @@ def documentation() -> tuple[str, str, str]:
         if "tests" not in file.split("/")
     ]
     texts = [text for text in texts if text]
-    parts = tuple(
+    return tuple(
         "\n\n".join(text for number, text in enumerate(texts) if number % 10 in which)
         for which in (range(8), {8}, {9})
     )
-    version = importlib.metadata.version("scikit-learn")
-    if fingerprint(parts) != _HASH:
-        warnings.warn(
-            f"the text is that of scikit-learn {version}, the book's is that of {_VERSION}: losses will differ",
-            stacklevel=2,
-        )
-    return parts  # type: ignore[return-value]
 
 
 def fingerprint(texts: Sequence[str]) -> str:
@@ -167,15 +186,19 @@ def windows(tokens: ArrayLike, context: int, count: int | None = None, seed: int
     return Examples(tokens[places], tokens[places + 1])
 
 
-def documentation_windows(context: int, *, train: int = 60_000, held_out: int = 256) -> Split:
+def documentation_windows(
+    context: int, *, train: int = 60_000, held_out: int = 256, seed: int = 0
+) -> Split:
     """Return :func:`documentation` as windows: so many to train on, and so many for each of the other two.
+
+    Which ones is drawn by `seed`, as in :func:`windows`. The three texts are the same with every seed.
 
     >>> documentation_windows(32, train=100, held_out=10).test.y.shape
     (10, 32)
     """
     texts = map(encode, documentation())
     return Split(
-        *(windows(text, context, n) for text, n in zip(texts, (train, held_out, held_out)))
+        *(windows(text, context, n, seed) for text, n in zip(texts, (train, held_out, held_out)))
     )
 
 

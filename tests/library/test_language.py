@@ -1,6 +1,7 @@
 """Text as windows, the made-up language and its entropy, and counting as the baseline."""
 
 import math
+import sys
 import warnings
 
 import numpy as np
@@ -32,6 +33,60 @@ def test_a_text_that_lies_beside_the_module_is_taken(monkeypatch, tmp_path):
     (tmp_path / "documentation.json").write_text('["to train", "to choose", "to judge"]', "utf-8")
     monkeypatch.setattr(language, "__file__", str(tmp_path / "language.py"))
     assert language.documentation.__wrapped__() == ("to train", "to choose", "to judge")
+
+
+class TestKeptText:
+    """The book's own text is kept where Python keeps compiled modules."""
+
+    @pytest.fixture
+    def kept(self, monkeypatch, tmp_path):
+        """Where it is kept; `read` holds an entry for each time that the package was read."""
+        text, self.read = language.documentation(), []
+        monkeypatch.setattr(language, "_installed", lambda: self.read.append(1) or text)
+        monkeypatch.setattr(language, "__file__", str(tmp_path / "language.py"))
+        monkeypatch.setattr(sys, "dont_write_bytecode", False)
+        return tmp_path / "__pycache__" / "documentation.json"
+
+    def again(self):
+        """Ask for it, and return how often the package was read."""
+        before = len(self.read)
+        parts = language.documentation.__wrapped__()
+        assert parts == language.documentation()
+        return len(self.read) - before
+
+    def test_the_package_is_read_once(self, kept):
+        assert [self.again(), self.again()] == [1, 0]
+        assert [path.name for path in kept.parent.iterdir()] == [kept.name]
+
+    @pytest.mark.parametrize("text", ["", "{", "5", '["a", "b", "c"]', "[1, 2, 3]", '{"a": "b"}'])
+    def test_another_text_is_not_taken(self, kept, text):
+        kept.parent.mkdir()
+        kept.write_text(text, "utf-8")
+        assert [self.again(), self.again()] == [1, 0]
+
+    def test_bytes_that_are_no_text_are_not_taken(self, kept):
+        kept.parent.mkdir()
+        kept.write_bytes(b"\xff\xfe\xff")
+        assert [self.again(), self.again()] == [1, 0]
+
+    def test_another_package_does_without(self, kept, monkeypatch):
+        self.again()
+        monkeypatch.setattr(language.importlib.metadata, "version", lambda name: "0.1")
+        assert self.again() == 1
+
+    def test_another_text_is_not_kept(self, kept, monkeypatch):
+        monkeypatch.setattr(language, "_HASH", "0")
+        with pytest.warns(UserWarning, match="losses will differ"):
+            self.again()
+        assert not kept.exists()
+
+    def test_a_folder_that_cannot_be_written_is_no_error(self, kept):
+        kept.parent.write_text("a file in its place", "utf-8")
+        assert [self.again(), self.again()] == [1, 1]
+
+    def test_nothing_is_kept_where_python_keeps_nothing(self, kept, monkeypatch):
+        monkeypatch.setattr(sys, "dont_write_bytecode", True)
+        assert self.again() == 1 and not kept.parent.exists()
 
 
 def test_every_character_has_a_token_and_comes_back():
@@ -87,6 +142,15 @@ def test_windows_are_cut_from_a_row_of_whole_numbers_only():
         language.windows([0.5, 1.5], context=1)
     with pytest.raises(ValueError, match=r"^tokens must have shape \(N,\), received \(2, 3\)$"):
         language.windows(np.ones((2, 3), int), context=1)
+
+
+def test_another_seed_draws_other_windows_of_the_same_texts():
+    own, other = (language.documentation_windows(8, train=40, held_out=20, seed=s) for s in (0, 7))
+    again = language.documentation_windows(8, train=40, held_out=20, seed=7)
+    texts = map(language.encode, language.documentation())
+    for one, two, three, text in zip(own, other, again, texts):
+        assert (one.x != two.x).any() and (two.x == three.x).all()
+        assert (two.x == language.windows(text, 8, len(two.x), seed=7).x).all()
 
 
 def test_split_has_no_window_in_two_parts():
