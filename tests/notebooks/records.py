@@ -8,9 +8,7 @@ through `make records`.
 """
 
 import argparse
-import contextlib
 import hashlib
-import io
 import math
 import os
 import sys
@@ -20,6 +18,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
 
 import store
 from trainlab.evidence import Record, making
@@ -39,13 +38,13 @@ def reads_a_record(path):
 
 
 def run(path):
-    """Run a chapter's cells in this process, where it lies, and return its names; its output is lost."""
+    """Run a chapter's cells in this process, where it lies. Return its names, and what it printed and showed, as a notebook keeps it."""
     matplotlib.use("Agg")
-    shell, home = InteractiveShell(), Path.cwd()
+    shell, home = InteractiveShell.instance(), Path.cwd()  # what is shown goes to the one instance
     shell.colors = "nocolor"
     os.chdir(Path(path).parent)
     try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        with capture_output(stderr=False) as captured, warnings.catch_warnings():
             warnings.filterwarnings("ignore", "FigureCanvasAgg is non-interactive")
             for cell in store.read(Path(Path(path).name).read_text("utf-8")).cells:
                 if cell.cell_type == "code":
@@ -56,7 +55,9 @@ def run(path):
                         result.raise_error()
     finally:
         os.chdir(home)
-    return shell.user_ns
+        InteractiveShell.clear_instance()
+    outputs = [{"text": captured.stdout}, *({"data": each.data} for each in captured.outputs)]
+    return shell.user_ns, outputs
 
 
 def records_of(names):
@@ -132,13 +133,14 @@ def late_difference(record, key):
 
 
 def make(path, jobs):
-    """Train what a chapter's records lack, drop what it does not ask for, and return them."""
+    """Train what a chapter's records lack, and drop what it does not ask for. Return them, and the chapter's outputs."""
     # With a Dask client, joblib.parallel_config(backend="dask") around this is a cluster.
     with making(jobs):
-        opened = records_of(run(path))
+        names, outputs = run(path)
+    opened = records_of(names)
     for record in opened:
         record.keep({key: record.runs[key] for key in record.asked})
-    return opened
+    return opened, outputs
 
 
 def main():
@@ -148,7 +150,7 @@ def main():
     options = parser.parse_args()
     for path in filter(reads_a_record, options.notebooks):
         print(path, flush=True)
-        for record in make(path, options.jobs):
+        for record in make(path, options.jobs)[0]:
             size = record.path.stat().st_size
             print(
                 f"  {record.path.name}: {len(record.runs)} runs, {size / 1000:.0f} kB", flush=True

@@ -20,7 +20,7 @@ LONGEST = 2000  # One, with no more updates than that, is made again to its end.
 @pytest.fixture(scope="module", params=READERS)
 def opened(request):
     """The records of a chapter, read by running it: a stale one stops it, and says `make records`."""
-    return records.records_of(records.run(ROOT / request.param))
+    return records.records_of(records.run(ROOT / request.param)[0])
 
 
 def short(record, keys):
