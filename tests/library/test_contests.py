@@ -57,6 +57,21 @@ def test_an_arm_without_choices_has_one_trial():
     )
 
 
+def test_an_arm_with_more_options_has_the_same_trials():
+    arm = Arm(
+        lambda peak, size: {"schedule": Constant(peak), "batch_size": size},
+        peak=[0.1, 0.2],
+        size=[8],
+    )
+    more = arm.but(batch_size=4, model="another").but(loss=abs)
+    assert more.trials == arm.trials and more.choices == arm.choices
+    values = {"peak": 0.2, "size": 8}
+    own = {"schedule": Constant(0.2), "batch_size": 8}
+    assert more.setting(values) == own | {"batch_size": 4, "model": "another", "loss": abs}
+    assert arm.setting(values) == own and arm.but().setting(values) == own
+    assert more.edges(values) == arm.edges(values) == {"peak": "highest"}
+
+
 def test_a_recipe_makes_a_schedule_or_options():
     assert Arm(Constant, peak=[0.1]).setting({"peak": 0.1}) == {"schedule": Constant(0.1)}
     assert Arm(lambda r: {"max_norm": r}, r=[2.0]).setting({"r": 2.0}) == {"max_norm": 2.0}

@@ -81,6 +81,15 @@ class Arm:
         made = self.recipe(**values)
         return dict(made) if isinstance(made, Mapping) else {"schedule": made}
 
+    def but(self, **options) -> "Arm":
+        """Return this arm with more options of the task in every run.
+
+        >>> from trainlab.schedules import Constant
+        >>> Arm(Constant, peak=[0.1, 0.2]).but(batch_size=8).setting({"peak": 0.2})
+        {'schedule': Constant(peak=0.2), 'batch_size': 8}
+        """
+        return Arm(lambda **values: self.setting(values) | options, **self.choices)
+
     def edges(self, values: dict) -> dict[str, str]:
         """Say which of `values` is the lowest or the highest number of its list, a dict by name.
 
