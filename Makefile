@@ -140,8 +140,8 @@ lab: $(READY) ## Open copies of the chapters in JupyterLab; what you change in t
 notebooks: $(READY) ## Execute the notebooks and store their outputs (NOTEBOOKS=... for some)
 	$(VENV)/bin/python tests/notebooks/store.py $(NOTEBOOKS)
 
-replicate: $(READY) ## Run the chapters several times more, with everything drawn anew, and keep which sentences held (NOTEBOOKS=... for some)
-	$(VENV)/bin/python tests/notebooks/replicate.py $(NOTEBOOKS)
+replicate: $(READY) ## Run the chapters several times more, with everything drawn anew, and keep which sentences held (NOTEBOOKS=... for some; LONG=3: those that read a record three times)
+	$(VENV)/bin/python tests/notebooks/replicate.py $(if $(LONG),--long $(LONG)) $(NOTEBOOKS)
 
 records: $(READY) ## Train what the chapters' records lack; all of them from nothing is an hour or two (NOTEBOOKS=... for some)
 	PYTHONPATH="$$PYTHONPATH:$(CURDIR)/tests/notebooks" $(VENV)/bin/python tests/notebooks/records.py $(NOTEBOOKS)

@@ -94,9 +94,12 @@ def means(record, runs):
 
 
 def again(record, what):
-    """The least and the largest mean of an effect in the repetitions, as a text; nothing if there is none."""
+    """The least and the largest mean of an effect in the repetitions, or the only one, as a text; nothing if there is none."""
     found = (record["held"] or {}).get("means", {}).get(what)
-    return typeset(f", again {min(found):.3g} to {max(found):.3g}") if found else ""
+    if not found:
+        return ""
+    ends = [min(found), max(found)] if len(found) > 1 else found
+    return typeset(f", again {' to '.join(f'{mean:.3g}' for mean in ends)}")
 
 
 def find(directive, name):
@@ -164,7 +167,7 @@ class VerdictBox(SphinxDirective):
                 "", "", nodes.strong("", f"{record['name']}: {record['verdict']}")
             )
             held = record["held"]
-            again = f" (again in {held['verdict']} of {held['runs']} repetitions)" if held else ""
+            again = f" (again in {of_all(held['verdict'], held['runs'])})" if held else ""
             words += nodes.Text(f"{note(record)}{again}.")
             box += words
         said = nodes.Element()
@@ -275,6 +278,14 @@ def page_link(env, page, text=""):
     )
 
 
+def of_all(count, runs):
+    """
+    >>> of_all(9, 10), of_all(1, 1)
+    ('9 of 10 repetitions', '1 of 1 repetition')
+    """
+    return f"{count} of {runs} repetition{'s' * (runs > 1)}"
+
+
 def times(held, sentence):
     return f"{held['sentences'][sentence]} of {held['runs']}"
 
@@ -284,7 +295,7 @@ def how_often(record, named):
     held = record["held"]
     lead = f"{record['name']}, repeated" if named else "Repeated"
     words = nodes.paragraph("", "", nodes.emphasis("", f"{lead} with everything drawn anew: "))
-    words += nodes.Text(f"the same verdict in {held['verdict']} of {held['runs']} repetitions")
+    words += nodes.Text(f"the same verdict in {of_all(held['verdict'], held['runs'])}")
     shaky = [each for each in held["sentences"] if held["sentences"][each] < held["runs"]]
     if shaky:
         said = "; ".join(f"{each} ({times(held, each)})" for each in shaky)
@@ -340,11 +351,17 @@ class Replications(SphinxDirective):
 
     def run(self):
         folder = Path(self.env.srcdir)
-        heads = ("chapter", "held every time", "means in their interval", "held less often")
+        heads = (
+            "chapter",
+            "times",
+            "held every time",
+            "means in their interval",
+            "held less often",
+        )
         table = nodes.table(classes=["replications"])
         group = nodes.tgroup(cols=len(heads))
         table += group
-        for width in (24, 10, 12, 54):
+        for width in (24, 6, 10, 12, 48):
             group += nodes.colspec(colwidth=width)
         group += nodes.thead("", row([words(head)] for head in heads))
         body = nodes.tbody()
@@ -371,11 +388,13 @@ class Replications(SphinxDirective):
             counts = (always, len(held), inside, drawn)
             totals = list(map(sum, zip(totals, counts, strict=True)))
             link = page_link(self.env, pages[file.stem])
-            cells = [[nodes.paragraph("", "", link)], [words(f"{always} of {len(held)}")]]
+            cells = [[nodes.paragraph("", "", link)], [words(str(len(runs)))]]
+            cells += [[words(f"{always} of {len(held)}")]]
             cells += [[words(f"{inside} of {drawn}" if drawn else "")]]
             body += row([*cells, [often] if often.children else [words("")]])
         last = (
             "all together",
+            "",
             f"{totals[0]} of {totals[1]}",
             f"{totals[2]:,} of {totals[3]:,}",
             "",
@@ -397,7 +416,7 @@ def say_how_often(app, doctree):
         found = [run["sentences"][line[1]] for run in runs if line[1] in run["sentences"]]
         if all(found):
             return line[0]
-        return f"{line[0]} (again in {sum(found)} of {len(runs)} repetitions)"
+        return f"{line[0]} (again in {of_all(sum(found), len(runs))})"
 
     for block in doctree.findall(nodes.literal_block):
         text = CONFIRMED.sub(counted, block.astext())

@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 
 import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
@@ -55,6 +56,7 @@ def run(path):
                         result.raise_error()
     finally:
         os.chdir(home)
+        plt.close("all")
         InteractiveShell.clear_instance()
     outputs = [{"text": captured.stdout}, *({"data": each.data} for each in captured.outputs)]
     return shell.user_ns, outputs

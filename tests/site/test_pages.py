@@ -128,13 +128,15 @@ def test_the_means_of_the_repetitions_stand_beside_the_intervals(site):
             page[1] += len(means)
             low, high = effect.get("low", -math.inf), effect.get("high", math.inf)
             page[0] += sum(low <= mean <= high for mean in means)
-            numbers = typeset(f"{effect['text']}, again {min(means):.3g} to {max(means):.3g}")
+            ends = f"{min(means):.3g}" + (len(means) > 1) * f" to {max(means):.3g}"
+            numbers = typeset(f"{effect['text']}, again {ends}")
             assert words(f"{effect['what']}: {numbers}") in ledger
     inside, total = (sum(column) for column in zip(*counts.values()))
     assert 0 < inside < total and f" {inside:,} of {total:,} " in trust
     assert inside / total < 0.83 and f" {100 * inside / total:.0f} %" in trust
-    lowest = min((its[0] / its[1], page) for page, its in counts.items() if its[1])
-    assert lowest[1] == "chapters/03_algorithms/calibration"  # as the page on trust says
+    # As the page on trust says.
+    fell, means = counts["chapters/03_algorithms/calibration"]
+    assert fell > means / 2
 
 
 def test_every_section_of_the_article_is_found_by_its_number(site):
