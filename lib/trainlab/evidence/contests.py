@@ -81,7 +81,7 @@ class Arm:
         made = self.recipe(**values)
         return dict(made) if isinstance(made, Mapping) else {"schedule": made}
 
-    def but(self, **options) -> "Arm":
+    def but(self, **options: Any) -> "Arm":
         """Return this arm with more options of the task in every run.
 
         >>> from trainlab.schedules import Constant
