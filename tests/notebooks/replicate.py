@@ -34,7 +34,7 @@ from trainlab.progress import progress_bar
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "chapters" / "records" / "replications"
 REPETITIONS = range(1, 11)
-NOT_REPEATED = {"capstone"}  # its long training takes most of an hour, for one claim
+NOT_REPEATED = {"capstone"}  # eight runs of 10,000 updates of the largest model, for one claim
 # Runs of a repetition that was stopped lie here, and it goes on with them.
 UNFINISHED = ROOT / "_build" / "replicate"
 STRIDE = 1000  # no chapter has a seed of a thousand or more
